@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_step.h - one pass of up to BN_MAX_ROWS rows through all layers, cut into phases of tiles
+ *
+ * The engine says what work there is; who does it is the caller's business. A step is a sequence of
+ * phases; the tiles of one phase may run in any order and in parallel on any CPUs; a phase may
+ * start when all tiles of the one before are done. Results do not depend on who did what.
+ */
+#ifndef BN_STEP_H
+#define BN_STEP_H
+
+#include "bn_sampler.h"
+
+#define BN_NO_SLOT	0xffffU
+
+/**
+ * struct bn_kv - a session's key/value cache
+ * @data:	f16, bn_kv_bytes() long: [layer][K, V][kv_head][n_ctx][head_pad]
+ * @n_ctx:	capacity in tokens
+ * @n_past:	tokens held (rows fed in finished steps); owned by whoever builds steps
+ */
+struct bn_kv {
+	u16 *data;
+	u32 n_ctx;
+	u32 n_past;
+};
+
+/**
+ * struct bn_row - one token position
+ * @kv:		cache that it reads (positions 0 .. pos) and writes (pos)
+ * @token:	input token, < vocab
+ * @pos:	position, < kv->n_ctx; rows of one session in a step have consecutive positions,
+ *		ascending
+ * @slot:	head slot, each used once and from 0 on without holes, or BN_NO_SLOT
+ */
+struct bn_row {
+	struct bn_kv *kv;
+	u32 token;
+	u32 pos;
+	u32 slot;
+};
+
+/**
+ * struct bn_linear_req - a LINEAR job as a step of its own kind
+ * @w:		matrix
+ * @x:		int8 rows, each padded with zeros to w->row_bytes * 4
+ * @x_stride:	bytes between them
+ * @x_sum:	their sums
+ * @y:		int32 rows x w->rows, 4-byte aligned, dense; may be memory shared with a process:
+ *		only written
+ * @rows:	1 .. BN_MAX_ROWS
+ */
+struct bn_linear_req {
+	const struct bn_matrix *w;
+	const s8 *x;
+	size_t x_stride;
+	const s32 *x_sum;
+	s32 *y;
+	u32 rows;
+};
+
+struct bn_scratch;	/* layout private to bn_step.c */
+
+/**
+ * struct bn_step - a step being computed
+ * @samplers:	one per head slot: the caller fills params, recent, position, force of used slots
+ *		after bn_step_begin() and before the first tile; results are there after the last
+ *phase
+ */
+struct bn_step {
+	const struct bn_ops *ops;
+	const struct bn_model *model;
+	struct bn_scratch *scratch;
+	u32 n_rows, n_slots;
+	struct bn_row rows[BN_MAX_ROWS];
+	u16 slot_row[BN_MAX_HEAD_ROWS];
+	struct bn_sampler *samplers;
+	struct bn_linear_req linear;
+	u32 n_phases;
+};
+
+/**
+ * bn_scratch_bytes() - scratch memory that steps of @m need (zeroed, 64-byte aligned, reused). No
+ * FPU
+ */
+u64 bn_scratch_bytes(const struct bn_model *m);
+
+/** bn_step_init() - bind a step to its model, variant and scratch; once. No FPU */
+void bn_step_init(struct bn_step *s, const struct bn_model *m, const struct bn_ops *ops,
+		  void *scratch);
+
+/**
+ * bn_step_begin() - start a pass over s->rows[0 .. n_rows-1], which the caller has filled
+ *
+ * Checks rows against the limits in their doc. No FPU. Return: BN_OK, BN_ERANGE or BN_EPARAM.
+ */
+enum bn_err bn_step_begin(struct bn_step *s, u32 n_rows);
+
+/** bn_step_begin_linear() - start a step that only computes s->linear. No FPU */
+enum bn_err bn_step_begin_linear(struct bn_step *s);
+
+/** bn_step_tiles() - tiles of phase @phase (>= 1), phases are 0 .. s->n_phases-1. No FPU */
+u32 bn_step_tiles(const struct bn_step *s, u32 phase);
+
+/**
+ * bn_step_layer() - layer that @phase belongs to; n_layers for what comes after the last. No FPU
+ */
+u32 bn_step_layer(const struct bn_step *s, u32 phase);
+
+/**
+ * bn_step_tile() - compute one piece of one tile
+ * @cursor:	0 at the tile's first piece; private to the tile in between
+ *
+ * One piece fits an FPU section: at most BN_SECTION_BYTES of weights at batch 1, less for larger
+ * batches and slow variants. Needs the FPU. Return: true if the tile has another piece.
+ */
+bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor);
+
+/**
+ * bn_step_wipe() - zero activations and logits (before scratch serves another user's rows). No FPU
+ */
+void bn_step_wipe(struct bn_step *s);
+
+#endif /* BN_STEP_H */

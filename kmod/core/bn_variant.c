@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * bn_variant.c - the table of variants
+ */
+#include "x86/bn_x86.h"
+
+const struct bn_ops *const bn_variants[] = {
+	&bn_ops_ref,
+	&bn_ops_avx2,
+	&bn_ops_avxvnni,
+	&bn_ops_avx512vnni,
+	NULL,
+};
+
+static bool same_name(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
+const struct bn_ops *bn_variant_find(const char *name, u32 cpu)
+{
+	const struct bn_ops *found = NULL;
+	bool fastest = same_name(name, "fastest");
+
+	for (u32 i = 0; bn_variants[i]; i++) {
+		const struct bn_ops *ops = bn_variants[i];
+
+		if ((ops->needs & cpu) == ops->needs && (fastest || same_name(name, ops->name)))
+			found = ops;
+	}
+	return found;
+}

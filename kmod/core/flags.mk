@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+# flags.mk - the engine's files and what each may be compiled with, for Kbuild and Makefile alike.
+#
+# All of the engine is compiled without FMA contraction, so that every variant rounds alike. Only the
+# x86/ files may use more than the baseline, and only after their variant was found to work on this CPU.
+
+bn-core-objs := \
+	core/bn_image.o core/bn_pack.o core/bn_float.o core/bn_ops_ref.o core/bn_variant.o \
+	core/bn_selftest.o core/bn_sampler.o core/bn_step.o core/bn_step_plan.o core/bn_work.o core/bn_job.o \
+	core/bn_sched.o \
+	core/x86/bn_avx2.o core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o
+
+# Files that hold floating-point code; the rest (image, pack, step_plan, work, job, sched, variant) has none.
+bn-float-objs := \
+	core/bn_float.o core/bn_ops_ref.o core/bn_selftest.o core/bn_sampler.o core/bn_step.o \
+	core/x86/bn_avx2.o core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o
+
+bn-cflags-core := -O2 -ffp-contract=off -fno-fast-math -fno-math-errno -fno-trapping-math
+bn-cflags-bn_avx2 := -mavx2 -mf16c
+bn-cflags-bn_avxvnni := -mavx2 -mf16c -mavxvnni
+bn-cflags-bn_avx512vnni := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni

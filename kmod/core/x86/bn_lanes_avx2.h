@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_lanes_avx2.h - sixteen f32 lanes as two AVX registers, for bn_float_ops.h
+ */
+#ifndef BN_LANES_AVX2_H
+#define BN_LANES_AVX2_H
+
+#include "bn_simd.h"
+
+struct lanes {
+	__m256 lo, hi;
+};
+
+#define LANES_DIMS	4	/* vectors of attention accumulators that stay in registers */
+#define LANES_HEADS	1
+
+BN_INLINE struct lanes lanes_set(float f)
+{
+	return (struct lanes){ _mm256_set1_ps(f), _mm256_set1_ps(f) };
+}
+
+BN_INLINE struct lanes lanes_load(const float *p)
+{
+	return (struct lanes){ _mm256_loadu_ps(p), _mm256_loadu_ps(p + 8) };
+}
+
+BN_INLINE void lanes_store(float *p, struct lanes a)
+{
+	_mm256_storeu_ps(p, a.lo);
+	_mm256_storeu_ps(p + 8, a.hi);
+}
+
+/* all ones in the first @n of eight elements */
+BN_INLINE __m256i lanes_first(s32 n)
+{
+	return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/* lanes from @n on become zero */
+BN_INLINE struct lanes lanes_keep(struct lanes a, u32 n)
+{
+	a.lo = _mm256_and_ps(a.lo, _mm256_castsi256_ps(lanes_first(n)));
+	a.hi = _mm256_and_ps(a.hi, _mm256_castsi256_ps(lanes_first((s32)n - 8)));
+	return a;
+}
+
+/* the first @n elements, the others @fill; nothing behind them is touched */
+BN_INLINE struct lanes lanes_load_n(const float *p, u32 n, float fill)
+{
+	__m256i lo = lanes_first(n), hi = lanes_first((s32)n - 8);
+	__m256 other = _mm256_set1_ps(fill);
+
+	return (struct lanes){
+		_mm256_blendv_ps(other, _mm256_maskload_ps(p, lo), _mm256_castsi256_ps(lo)),
+		_mm256_blendv_ps(other, _mm256_maskload_ps(p + 8, hi), _mm256_castsi256_ps(hi)),
+	};
+}
+
+BN_INLINE void lanes_store_n(float *p, struct lanes a, u32 n)
+{
+	_mm256_maskstore_ps(p, lanes_first(n), a.lo);
+	_mm256_maskstore_ps(p + 8, lanes_first((s32)n - 8), a.hi);
+}
+
+BN_INLINE struct lanes lanes_load_f16(const u16 *p)
+{
+	return (struct lanes){
+		_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)),
+		_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(p + 8))),
+	};
+}
+
+BN_INLINE struct lanes lanes_load_f16_n(const u16 *p, u32 n)
+{
+	u16 tmp[BN_LANES] = { 0 };
+
+	memcpy(tmp, p, n * sizeof(*p));
+	return lanes_load_f16(tmp);
+}
+
+BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
+{
+	_mm_storeu_si128((__m128i_u *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+	_mm_storeu_si128((__m128i_u *)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+
+BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
+{
+	u16 tmp[BN_LANES];
+
+	lanes_store_f16(tmp, a);
+	memcpy(p, tmp, n * sizeof(*p));
+}
+
+BN_INLINE struct lanes lanes_load_s32(const s32 *p)
+{
+	return (struct lanes){
+		_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i_u *)p)),
+		_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i_u *)(p + 8))),
+	};
+}
+
+BN_INLINE struct lanes lanes_load_s32_n(const s32 *p, u32 n)
+{
+	return (struct lanes){
+		_mm256_cvtepi32_ps(_mm256_maskload_epi32(p, lanes_first(n))),
+		_mm256_cvtepi32_ps(_mm256_maskload_epi32(p + 8, lanes_first((s32)n - 8))),
+	};
+}
+
+BN_INLINE struct lanes lanes_add(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi) };
+}
+
+BN_INLINE struct lanes lanes_sub(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi) };
+}
+
+BN_INLINE struct lanes lanes_mul(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi) };
+}
+
+BN_INLINE struct lanes lanes_div(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi) };
+}
+
+/* a > b ? a : b */
+BN_INLINE struct lanes lanes_max(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi) };
+}
+
+/* a < b ? a : b */
+BN_INLINE struct lanes lanes_min(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi) };
+}
+
+BN_INLINE struct lanes lanes_abs(struct lanes a)
+{
+	__m256 sign = _mm256_set1_ps(-0.0f);
+
+	return (struct lanes){ _mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi) };
+}
+
+BN_INLINE struct lanes lanes_neg(struct lanes a)
+{
+	__m256 sign = _mm256_set1_ps(-0.0f);
+
+	return (struct lanes){ _mm256_xor_ps(sign, a.lo), _mm256_xor_ps(sign, a.hi) };
+}
+
+BN_INLINE __m256 lanes_one_nan_256(__m256 a)
+{
+	__m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(BN_F32_NAN));
+
+	return _mm256_blendv_ps(a, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+BN_INLINE struct lanes lanes_one_nan(struct lanes a)
+{
+	return (struct lanes){ lanes_one_nan_256(a.lo), lanes_one_nan_256(a.hi) };
+}
+
+/* the last steps of bn_exp(): y with n added to its exponent; 0 below x's range, infinite above */
+BN_INLINE __m256 lanes_scale_256(__m256 y, __m256 n, __m256 x)
+{
+	__m256i bits = _mm256_add_epi32(_mm256_castps_si256(y),
+					_mm256_slli_epi32(_mm256_castps_si256(n), 23));
+	__m256 inf = _mm256_castsi256_ps(_mm256_set1_epi32(BN_F32_INF));
+
+	y = _mm256_and_ps(_mm256_castsi256_ps(bits),
+			  _mm256_cmp_ps(x, _mm256_set1_ps(BN_EXP_MIN), _CMP_GE_OQ));
+	return _mm256_blendv_ps(y, inf, _mm256_cmp_ps(x, _mm256_set1_ps(BN_EXP_MAX), _CMP_GT_OQ));
+}
+
+BN_INLINE struct lanes lanes_scale(struct lanes y, struct lanes n, struct lanes x)
+{
+	return (struct lanes){ lanes_scale_256(y.lo, n.lo, x.lo),
+			       lanes_scale_256(y.hi, n.hi, x.hi) };
+}
+
+/* store sixteen int8, rounded to nearest even and clamped; add them to @sum */
+BN_INLINE __m256i lanes_store_s8(s8 *p, struct lanes a, __m256i sum)
+{
+	__m256i min = _mm256_set1_epi32(-128), max = _mm256_set1_epi32(127);
+	__m256i lo = _mm256_min_epi32(_mm256_max_epi32(_mm256_cvtps_epi32(a.lo), min), max);
+	__m256i hi = _mm256_min_epi32(_mm256_max_epi32(_mm256_cvtps_epi32(a.hi), min), max);
+	__m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8);
+	__m128i q = _mm_packs_epi16(_mm256_castsi256_si128(words),
+				    _mm256_extracti128_si256(words, 1));
+
+	_mm_storeu_si128((__m128i_u *)p, q);
+	return _mm256_add_epi32(sum, _mm256_add_epi32(lo, hi));
+}
+
+/* steps 8 and 4 of the tree */
+BN_INLINE __m128 lanes_fold(struct lanes a)
+{
+	__m256 s = _mm256_add_ps(a.lo, a.hi);
+
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+BN_INLINE __m128 lanes_fold_max(struct lanes a)
+{
+	__m256 s = _mm256_max_ps(a.hi, a.lo);
+
+	return _mm_max_ps(_mm256_extractf128_ps(s, 1), _mm256_castps256_ps128(s));
+}
+
+#endif /* BN_LANES_AVX2_H */

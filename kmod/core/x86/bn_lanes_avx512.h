@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_lanes_avx512.h - sixteen f32 lanes as one AVX-512 register, for bn_float_ops.h
+ */
+#ifndef BN_LANES_AVX512_H
+#define BN_LANES_AVX512_H
+
+#include "bn_simd.h"
+
+struct lanes {
+	__m512 v;
+};
+
+#define LANES_DIMS	8	/* vectors of attention accumulators that stay in registers */
+#define LANES_HEADS	2
+
+BN_INLINE struct lanes lanes_set(float f)
+{
+	return (struct lanes){ _mm512_set1_ps(f) };
+}
+
+BN_INLINE struct lanes lanes_load(const float *p)
+{
+	return (struct lanes){ _mm512_loadu_ps(p) };
+}
+
+BN_INLINE void lanes_store(float *p, struct lanes a)
+{
+	_mm512_storeu_ps(p, a.v);
+}
+
+/* mask of the first @n of sixteen lanes */
+BN_INLINE __mmask16 lanes_first(u32 n)
+{
+	return n >= BN_LANES ? 0xffff : (1U << n) - 1;
+}
+
+/* lanes from @n on become zero */
+BN_INLINE struct lanes lanes_keep(struct lanes a, u32 n)
+{
+	return (struct lanes){ _mm512_maskz_mov_ps(lanes_first(n), a.v) };
+}
+
+/* the first @n elements, the others @fill; nothing behind them is touched */
+BN_INLINE struct lanes lanes_load_n(const float *p, u32 n, float fill)
+{
+	return (struct lanes){ _mm512_mask_loadu_ps(_mm512_set1_ps(fill), lanes_first(n), p) };
+}
+
+BN_INLINE void lanes_store_n(float *p, struct lanes a, u32 n)
+{
+	_mm512_mask_storeu_ps(p, lanes_first(n), a.v);
+}
+
+BN_INLINE struct lanes lanes_load_f16(const u16 *p)
+{
+	return (struct lanes){ _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p)) };
+}
+
+BN_INLINE struct lanes lanes_load_f16_n(const u16 *p, u32 n)
+{
+	return (struct lanes){ _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes_first(n), p)) };
+}
+
+BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
+{
+	_mm256_storeu_si256((__m256i_u *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
+{
+	_mm256_mask_storeu_epi16(p, lanes_first(n),
+				 _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+BN_INLINE struct lanes lanes_load_s32(const s32 *p)
+{
+	return (struct lanes){ _mm512_cvtepi32_ps(_mm512_loadu_si512(p)) };
+}
+
+BN_INLINE struct lanes lanes_load_s32_n(const s32 *p, u32 n)
+{
+	return (struct lanes){ _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(lanes_first(n), p)) };
+}
+
+BN_INLINE struct lanes lanes_add(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_add_ps(a.v, b.v) };
+}
+
+BN_INLINE struct lanes lanes_sub(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_sub_ps(a.v, b.v) };
+}
+
+BN_INLINE struct lanes lanes_mul(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_mul_ps(a.v, b.v) };
+}
+
+BN_INLINE struct lanes lanes_div(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_div_ps(a.v, b.v) };
+}
+
+/* a > b ? a : b */
+BN_INLINE struct lanes lanes_max(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_max_ps(a.v, b.v) };
+}
+
+/* a < b ? a : b */
+BN_INLINE struct lanes lanes_min(struct lanes a, struct lanes b)
+{
+	return (struct lanes){ _mm512_min_ps(a.v, b.v) };
+}
+
+BN_INLINE struct lanes lanes_abs(struct lanes a)
+{
+	return (struct lanes){ _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a.v) };
+}
+
+BN_INLINE struct lanes lanes_neg(struct lanes a)
+{
+	return (struct lanes){ _mm512_xor_ps(_mm512_set1_ps(-0.0f), a.v) };
+}
+
+BN_INLINE struct lanes lanes_one_nan(struct lanes a)
+{
+	__m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(BN_F32_NAN));
+
+	return (struct lanes){
+		_mm512_mask_mov_ps(a.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), nan)
+	};
+}
+
+/* the last steps of bn_exp(): y with n added to its exponent; 0 below x's range, infinite above */
+BN_INLINE struct lanes lanes_scale(struct lanes y, struct lanes n, struct lanes x)
+{
+	__m512i bits = _mm512_add_epi32(_mm512_castps_si512(y.v),
+					_mm512_slli_epi32(_mm512_castps_si512(n.v), 23));
+	__mmask16 normal = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(BN_EXP_MIN), _CMP_GE_OQ);
+	__mmask16 above = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(BN_EXP_MAX), _CMP_GT_OQ);
+
+	bits = _mm512_maskz_mov_epi32(normal, bits);
+	bits = _mm512_mask_mov_epi32(bits, above, _mm512_set1_epi32(BN_F32_INF));
+	return (struct lanes){ _mm512_castsi512_ps(bits) };
+}
+
+/* store sixteen int8, rounded to nearest even and clamped; add them to @sum */
+BN_INLINE __m256i lanes_store_s8(s8 *p, struct lanes a, __m256i sum)
+{
+	__m128i q = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v));
+	__m512i wide = _mm512_cvtepi8_epi32(q);
+
+	_mm_storeu_si128((__m128i_u *)p, q);
+	return _mm256_add_epi32(sum, _mm256_add_epi32(_mm512_castsi512_si256(wide),
+						      _mm512_extracti64x4_epi64(wide, 1)));
+}
+
+/* steps 8 and 4 of the tree */
+BN_INLINE __m128 lanes_fold(struct lanes a)
+{
+	__m256 s = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+
+	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+BN_INLINE __m128 lanes_fold_max(struct lanes a)
+{
+	__m256 s = _mm256_max_ps(_mm512_extractf32x8_ps(a.v, 1), _mm512_castps512_ps256(a.v));
+
+	return _mm_max_ps(_mm256_extractf128_ps(s, 1), _mm256_castps256_ps128(s));
+}
+
+#endif /* BN_LANES_AVX512_H */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_x86.h - the variants of this folder. No intrinsics: the table of variants includes it too.
+ */
+#ifndef BN_X86_H
+#define BN_X86_H
+
+#include "../bn_ops.h"
+
+extern const struct bn_ops bn_ops_avx2, bn_ops_avxvnni, bn_ops_avx512vnni;
+
+/* "avxvnni" is AVX2 but for linear_t2 */
+void bn_quantize_avx2(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad);
+void bn_rmsnorm_avx2(float *y, const float *x, const float *g, u32 n, u32 n_pad, float eps);
+void bn_dequant_avx2(float *y, const s32 *acc, u32 n, float scale, bool add);
+void bn_glu_avx2(float *y, const float *g, const float *u, u32 n, u32 activation);
+void bn_f16_to_f32_avx2(float *y, const u16 *x, u32 n);
+void bn_f32_to_f16_avx2(u16 *y, const float *x, u32 n);
+void bn_rope_avx2(float *x, const float *cos, const float *sin, u32 half);
+void bn_attention_avx2(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
+		       u32 head_pad, u32 heads, u32 n);
+void bn_head_avx2(float *logits, const float *h, const u16 *e, size_t stride, u32 rows, u32 n_pad);
+float bn_max_value_avx2(const float *x, u32 n);
+float bn_sum_exp_avx2(const float *x, u32 n, float max);
+void bn_clear_avx2(void);
+
+#endif /* BN_X86_H */

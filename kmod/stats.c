@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * stats.c - counters: of a file by ioctl, of the device in debugfs
+ */
+#include <linux/debugfs.h>
+#include <linux/log2.h>
+#include <linux/seq_file.h>
+
+#include "bitnet.h"
+
+static struct dentry *debug_dir;
+
+/** bitnet_bucket() - bucket of a histogram, see BITNET_HIST_BUCKETS */
+u32 bitnet_bucket(u64 ns)
+{
+	return ns < 2 ? 0 : min_t(u32, ilog2(ns), BITNET_HIST_BUCKETS - 1);
+}
+
+int bitnet_stats(struct bitnet_call *call)
+{
+	struct bitnet_stats *u = call->u;
+	struct bitnet_file *file = call->file;
+
+	if (u->flags)
+		return -EINVAL;
+	spin_lock(&bitnet.lock);
+	u->out_models = file->n_models;
+	u->out_sessions = file->n_sessions;
+	u->out_jobs = file->n_jobs;
+	u->out_parked = file->n_parked;
+	u->out_jobs_submitted = file->count.jobs_submitted;
+	u->out_jobs_done = file->count.jobs_done;
+	u->out_jobs_failed = file->count.jobs_failed;
+	u->out_jobs_cancelled = file->count.jobs_cancelled;
+	u->out_tokens_in = file->count.tokens_in;
+	u->out_tokens_out = file->count.tokens_out;
+	u->out_cpu_ns = file->count.cpu_ns;
+	u->out_queue_ns = file->count.queue_ns;
+	u->out_pinned_bytes = file->pinned_bytes;
+	u->out_kv_bytes = file->kv_bytes;
+	memcpy(u->out_token_ns, file->count.token_ns, sizeof(u->out_token_ns));
+	spin_unlock(&bitnet.lock);
+	return bitnet_respond(call);
+}
+
+static int variants_show(struct seq_file *m, void *unused)
+{
+	bitnet_variant_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(variants);
+
+static void show_histogram(struct seq_file *m, const u64 *buckets)
+{
+	seq_puts(m, "from_ns count\n");
+	for (int i = 0; i < BITNET_HIST_BUCKETS; i++)
+		if (buckets[i])
+			seq_printf(m, "%llu %llu\n", i ? 1ULL << i : 0, buckets[i]);
+}
+
+static int sections_show(struct seq_file *m, void *unused)
+{
+	u64 buckets[BITNET_HIST_BUCKETS] = {};
+
+	bitnet_section_histogram(buckets);
+	show_histogram(m, buckets);
+	seq_printf(m, "max_ns %llu\n", bitnet_section_max_ns());
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(sections);
+
+static int tokens_show(struct seq_file *m, void *unused)
+{
+	u64 buckets[BITNET_HIST_BUCKETS];
+
+	spin_lock(&bitnet.lock);
+	memcpy(buckets, bitnet.count.token_ns, sizeof(buckets));
+	spin_unlock(&bitnet.lock);
+	show_histogram(m, buckets);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tokens);
+
+static int stats_show(struct seq_file *m, void *unused)
+{
+	struct bitnet_counters count;
+	u64 used[BITNET_RES_COUNT], steps;
+
+	spin_lock(&bitnet.lock);
+	count = bitnet.count;
+	memcpy(used, bitnet.used, sizeof(used));
+	steps = bitnet.steps;
+	spin_unlock(&bitnet.lock);
+
+	seq_printf(m, "workers %u\nfiles %llu\nmodels %llu\nsessions %llu\njobs %llu\n",
+		   bitnet_workers_count(), used[BITNET_RES_FILES], used[BITNET_RES_MODELS],
+		   used[BITNET_RES_SESSIONS], used[BITNET_RES_JOBS]);
+	seq_printf(m, "pinned_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n",
+		   used[BITNET_RES_PINNED_BYTES], used[BITNET_RES_KV_BYTES],
+		   used[BITNET_RES_RING_BYTES]);
+	seq_printf(m, "steps %llu\njobs_submitted %llu\njobs_done %llu\njobs_failed %llu\n"
+		   "jobs_cancelled %llu\ntokens_in %llu\ntokens_out %llu\n"
+		   "cpu_ns %llu\nqueue_ns %llu\n",
+		   steps, count.jobs_submitted, count.jobs_done, count.jobs_failed,
+		   count.jobs_cancelled, count.tokens_in, count.tokens_out, count.cpu_ns,
+		   count.queue_ns);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(stats);
+
+/** bitnet_stats_init() - the folder in debugfs. Nothing depends on whether this works */
+void bitnet_stats_init(void)
+{
+	debug_dir = debugfs_create_dir("bitnet", NULL);
+	debugfs_create_file("variants", 0400, debug_dir, NULL, &variants_fops);
+	debugfs_create_file("sections", 0400, debug_dir, NULL, &sections_fops);
+	debugfs_create_file("tokens", 0400, debug_dir, NULL, &tokens_fops);
+	debugfs_create_file("stats", 0400, debug_dir, NULL, &stats_fops);
+}
+
+void bitnet_stats_exit(void)
+{
+	debugfs_remove(debug_dir);
+}

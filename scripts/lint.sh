@@ -1,0 +1,104 @@
+#!/bin/bash
+# Static checks of the tree, as TAP for tests/run.sh. (The second compiler, clang, is part of its build
+# suite.)
+set -eu -o pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$top"
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+check() { # name function
+	local status=0 mark=${1// /-}
+	echo "#@ begin $mark"
+	# A subshell with "set -e" of its own: a plain || would switch that off inside.
+	set +e
+	(set -e; "$2") >"$out" 2>&1
+	status=$?
+	set -e
+	if [ $status = 0 ]; then echo "ok 1 - $1"; else
+		echo "not ok 1 - $1"
+		head -n 200 "$out" | sed 's/^/# /'
+	fi
+	echo "1..1"
+	echo "#@ end $mark 0"
+}
+
+# checkpatch's findings that we live with. Everywhere:
+#   FILE_PATH_CHANGES, EMAIL_SUBJECT        are about patches
+#   LINUX_VERSION_CODE, CONSTANT_COMPARISON kmod/compat.h compares it with KERNEL_VERSION()
+#   MACRO_ARG_REUSE, MACRO_ARG_PRECEDENCE   false for lists of operations and names
+#   MULTIPLE_ASSIGNMENTS                    a = b = 0 resets state readably
+#   UNCOMMENTED_DEFINITION, LINE_SPACING    do not see kernel-doc and comments that speak for two lines
+# In kmod/trace.h: TRACE_EVENT() is laid out as all of the kernel does.
+# In what also compiles in userspace, uapi and core:
+#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, BIT_MACRO    not there
+#   CAMELCASE, SPACING, COMPLEX_MACRO       intrinsics, exponents (0x1p-14f), tables of constants
+ignore_all=FILE_PATH_CHANGES,EMAIL_SUBJECT,LINUX_VERSION_CODE,CONSTANT_COMPARISON,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE,MULTIPLE_ASSIGNMENTS,UNCOMMENTED_DEFINITION,LINE_SPACING
+ignore_trace=$ignore_all,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT
+ignore_portable=$ignore_all,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,BIT_MACRO,CAMELCASE,SPACING,COMPLEX_MACRO
+
+checkpatch() {
+	local ver dir
+	ver=$(plain_name "$(dpkg-query -W -f '${Version}' linux-source-6.12)")
+	dir=$cache/checkpatch-$ver
+	if [ ! -e "$dir/scripts/checkpatch.pl" ]; then
+		mkdir -p "$dir"
+		tar -C "$dir" --strip-components=1 --wildcards -xf /usr/src/linux-source-6.12.tar.xz \
+			'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch'
+	fi
+	# It leaves a file in the current folder.
+	cd "$build"
+	judge() { # ignored files...
+		local ignored=$1
+		shift
+		perl "$dir/scripts/checkpatch.pl" --strict --no-tree --no-summary --terse --show-types \
+			--ignore "$ignored" -f "$@" 2>&1 | sed -e "s|$top/||" -e '/^find:/d' -e '/^Use of uninit/d'
+	}
+	local status=0 glue
+	judge "$ignore_trace" "$top"/kmod/trace.h || status=1
+	find "$top/kmod" -maxdepth 1 -name '*.[ch]' ! -name trace.h -print0 | sort -z >"$out.files"
+	mapfile -d '' -t glue <"$out.files"
+	rm "$out.files"
+	judge "$ignore_all" "${glue[@]}" || status=1
+	judge "$ignore_portable" "$top"/kmod/core/*.[ch] "$top"/kmod/core/x86/*.[ch] "$top"/uapi/linux/*.h || status=1
+	return $status
+}
+
+sparse() { scripts/build-module.sh --lint 6.12-amd64; }
+
+# SIMD and floating point live only in the core files that flags.mk lists.
+vector_registers() {
+	local dir obj float bad=0
+	dir=$(scripts/build-module.sh 6.12-amd64)
+	float=$(printf 'include kmod/core/flags.mk\nall:\n\t@echo $(bn-float-objs)\n' | make -s -f - all)
+	for obj in $(cd "$dir" && find kmod -name '*.o' | sort); do
+		case " $float " in *" ${obj#kmod/} "*) continue ;; esac
+		if objdump -d "$dir/$obj" | grep -m 3 -E '%[xyz]mm|%st\b|\bf(ld|st|add|mul)[a-z]* '; then
+			echo "$obj uses vector or floating-point registers"
+			bad=1
+		fi
+	done
+	return $bad
+}
+
+shell_scripts() {
+	local files
+	mapfile -t files < <(grep -lE '^#!/bin/(ba)?sh' -r .ci scripts tests --include=* \
+		--exclude='*.[ch]' --exclude='*.gguf' --exclude='*.bin' --exclude='*.json')
+	# SC2034, SC2154, SC2206, SC2054 find nothing but what is meant: variables for and from files that are
+	# sourced, lists that are split, options of QEMU with commas.
+	shellcheck -x -S warning -e SC2034,SC2154,SC2206,SC2054 "${files[@]}"
+}
+
+whitespace() {
+	! grep -rnIE '[[:space:]]+$' --include='*.[ch]' --include='*.sh' --include='*.md' \
+		--include=Kbuild --include=Makefile Makefile Kbuild .ci kmod uapi userspace scripts tests
+}
+
+check "sparse and stack frames up to 1 KiB" sparse
+check "checkpatch" checkpatch
+check "no vector registers outside of the core" vector_registers
+check "shellcheck" shell_scripts
+check "trailing whitespace" whitespace

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * floats.c - checkasm: the float operations
+ */
+#include <stdio.h>
+
+#include "checkasm.h"
+
+enum { A, B, C, D, GOT, WANT, GOT2, WANT2 };
+
+#define FLOAT_ALIGN	4	/* what "any alignment" means for f32 */
+
+static float *floats(unsigned int slot, u32 n, size_t align)
+{
+	float *x = buffer(slot, n * sizeof(*x), align);
+
+	rnd_floats(x, n);
+	return x;
+}
+
+static float *copy(unsigned int slot, const float *from, u32 n, size_t align)
+{
+	float *x = buffer(slot, n * sizeof(*x), align);
+
+	memcpy(x, from, n * sizeof(*x));
+	return x;
+}
+
+static bool compare(const float *got, const float *want, u32 n, char *what, size_t what_bytes)
+{
+	if (!buffer_intact(GOT)) {
+		snprintf(what + strlen(what), what_bytes - strlen(what),
+			 ": writes outside its output");
+		return false;
+	}
+	return same_bits(got, want, n, sizeof(*got), what, what_bytes);
+}
+
+static bool rmsnorm(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		    size_t what_bytes)
+{
+	u32 n = between(1, 1500), n_pad = bn_round_up(n, BN_LANES) + BN_LANES * below(4);
+	u32 g_bytes = bn_round_up(n, BN_LANES) * sizeof(float);
+	float *x = buffer(A, n_pad * sizeof(*x), 64), *g = buffer(B, g_bytes, 64);
+	float eps = below(2) ? 1e-5f : 0.0f, *got, *want;
+
+	memset(x, 0, n_pad * sizeof(*x));
+	rnd_floats(x, n);
+	memset(g, 0xff, g_bytes);	/* NaNs behind the end must not come through */
+	rnd_floats(g, n);
+	if (!below(2)) {		/* in place */
+		got = copy(GOT, x, n_pad, 64);
+		want = copy(WANT, x, n_pad, 64);
+		ref->rmsnorm(want, want, g, n, n_pad, eps);
+		ops->rmsnorm(got, got, g, n, n_pad, eps);
+	} else {
+		got = floats(GOT, n_pad, 64);
+		want = floats(WANT, n_pad, 64);
+		ref->rmsnorm(want, x, g, n, n_pad, eps);
+		ops->rmsnorm(got, x, g, n, n_pad, eps);
+	}
+	snprintf(what, what_bytes, "n %u, n_pad %u, eps %g", n, n_pad, eps);
+	return compare(got, want, n_pad, what, what_bytes);
+}
+
+static bool dequant(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		    size_t what_bytes)
+{
+	u32 n = between(1, 300);
+	s32 *acc = buffer(A, n * sizeof(*acc), FLOAT_ALIGN);
+	float *y = floats(B, n, FLOAT_ALIGN), *got = copy(GOT, y, n, FLOAT_ALIGN);
+	float *want = copy(WANT, y, n, FLOAT_ALIGN), scale;
+	bool add = below(2);
+
+	rnd_floats(&scale, 1);
+	for (u32 i = 0; i < n; i++)
+		acc[i] = (s32)rnd() >> below(32);
+	snprintf(what, what_bytes, "n %u, scale %g, add %d", n, scale, add);
+	ref->dequant(want, acc, n, scale, add);
+	ops->dequant(got, acc, n, scale, add);
+	return compare(got, want, n, what, what_bytes);
+}
+
+static bool glu(const struct bn_ops *ref, const struct bn_ops *ops, char *what, size_t what_bytes)
+{
+	u32 n = between(1, 300), activation = below(2) ? BITNET_ACT_RELU2 : BITNET_ACT_SILU;
+	float *g = floats(A, n, FLOAT_ALIGN), *u = floats(B, n, FLOAT_ALIGN);
+	float *got = floats(GOT, n, FLOAT_ALIGN), *want = floats(WANT, n, FLOAT_ALIGN);
+
+	snprintf(what, what_bytes, "n %u, activation %u", n, activation);
+	ref->glu(want, g, u, n, activation);
+	ops->glu(got, g, u, n, activation);
+	return compare(got, want, n, what, what_bytes);
+}
+
+static bool f16_to_f32(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		       size_t what_bytes)
+{
+	u32 n = between(1, 300);
+	u16 *x = buffer(A, n * sizeof(*x), 2);
+	float *got = floats(GOT, n, FLOAT_ALIGN), *want = floats(WANT, n, FLOAT_ALIGN);
+
+	rnd_f16s(x, n);
+	snprintf(what, what_bytes, "n %u", n);
+	ref->f16_to_f32(want, x, n);
+	ops->f16_to_f32(got, x, n);
+	return compare(got, want, n, what, what_bytes);
+}
+
+static bool f32_to_f16(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		       size_t what_bytes)
+{
+	u32 n = between(1, 300);
+	float *x = floats(A, n, FLOAT_ALIGN);
+	u16 *got = buffer(GOT, n * sizeof(*got), 2), *want = buffer(WANT, n * sizeof(*want), 2);
+
+	snprintf(what, what_bytes, "n %u", n);
+	ref->f32_to_f16(want, x, n);
+	ops->f32_to_f16(got, x, n);
+	return buffer_intact(GOT) && same_bits(got, want, n, sizeof(*got), what, what_bytes);
+}
+
+static bool rope(const struct bn_ops *ref, const struct bn_ops *ops, char *what, size_t what_bytes)
+{
+	u32 half = between(1, BN_MAX_HEAD_DIM / 2);
+	float *x = floats(A, 2 * half, FLOAT_ALIGN);
+	float *cos = floats(B, half, FLOAT_ALIGN), *sin = floats(C, half, FLOAT_ALIGN);
+	float *got = copy(GOT, x, 2 * half, FLOAT_ALIGN),
+	      *want = copy(WANT, x, 2 * half, FLOAT_ALIGN);
+
+	snprintf(what, what_bytes, "half %u", half);
+	ref->rope(want, cos, sin, half);
+	ops->rope(got, cos, sin, half);
+	return compare(got, want, 2 * half, what, what_bytes);
+}
+
+/* two chunks one after the other, so that the second meets a maximum and a sum */
+static bool attention(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		      size_t what_bytes)
+{
+	u32 head_pad = BN_LANES * between(1, BN_MAX_HEAD_DIM / BN_LANES), heads = between(1, 7);
+	u32 n = below(3) ? between(1, BN_ATTN_CHUNK) : BN_ATTN_CHUNK, acc_elems = heads * head_pad;
+	float *q = floats(A, acc_elems, 64);
+	float *acc = floats(D, acc_elems, 64);
+	float *got = copy(GOT, acc, acc_elems, 64), *want = copy(WANT, acc, acc_elems, 64);
+	float *ml_got = buffer(GOT2, heads * 2 * sizeof(float), 4);
+	float *ml_want = buffer(WANT2, heads * 2 * sizeof(float), 4);
+	u16 *k = buffer(B, n * head_pad * sizeof(*k), 2),
+	    *v = buffer(C, n * head_pad * sizeof(*v), 2);
+	u32 chunks = between(1, 2);
+
+	rnd_floats(ml_want, 2 * heads);
+	if (below(2)) {
+		memset(got, 0, acc_elems * sizeof(*got));
+		memset(want, 0, acc_elems * sizeof(*want));
+		for (u32 h = 0; h < heads; h++) {
+			ml_want[2 * h] = -__builtin_inff();
+			ml_want[2 * h + 1] = 0.0f;
+		}
+	}
+	memcpy(ml_got, ml_want, heads * 2 * sizeof(float));
+	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u, chunks %u", head_pad, heads, n,
+		 chunks);
+	for (u32 i = 0; i < chunks; i++) {
+		rnd_f16s(k, n * head_pad);
+		rnd_f16s(v, n * head_pad);
+		ref->attention(want, ml_want, q, k, v, head_pad, heads, n);
+		ops->attention(got, ml_got, q, k, v, head_pad, heads, n);
+	}
+	return buffer_intact(GOT2) && same_bits(ml_got, ml_want, 2 * heads, 4, what, what_bytes) &&
+		compare(got, want, acc_elems, what, what_bytes);
+}
+
+static bool head(const struct bn_ops *ref, const struct bn_ops *ops, char *what, size_t what_bytes)
+{
+	u32 n_pad = BN_LANES * between(1, 60), rows = between(1, 30);
+	size_t stride = n_pad + BN_LANES * below(4), elems = (rows - 1) * stride + n_pad;
+	float *h = floats(A, n_pad, 64), *got, *want;
+	u16 *e = buffer(B, elems * sizeof(*e), 2);
+
+	rnd_f16s(e, elems);
+	got = floats(GOT, rows, FLOAT_ALIGN);
+	want = floats(WANT, rows, FLOAT_ALIGN);
+	snprintf(what, what_bytes, "n_pad %u, rows %u, stride %zu", n_pad, rows, stride);
+	ref->head(want, h, e, stride, rows, n_pad);
+	ops->head(got, h, e, stride, rows, n_pad);
+	return compare(got, want, rows, what, what_bytes);
+}
+
+static bool max_value(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		      size_t what_bytes)
+{
+	u32 n = between(1, 400);
+	float *x = floats(A, n, FLOAT_ALIGN), got, want;
+
+	if (!below(10))
+		memset(x, 0xff, n * sizeof(*x));	/* all NaN */
+	snprintf(what, what_bytes, "n %u", n);
+	want = ref->max_value(x, n);
+	got = ops->max_value(x, n);
+	return same_bits(&got, &want, 1, sizeof(got), what, what_bytes);
+}
+
+static bool sum_exp(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		    size_t what_bytes)
+{
+	u32 n = between(1, 400);
+	float *x = floats(A, n, FLOAT_ALIGN), max = ref->max_value(x, n), got, want;
+
+	if (below(3) == 0)
+		rnd_floats(&max, 1);
+	if (below(4) == 0) {		/* the bounds of exp, and their neighbours, alone */
+		static const float bounds[] = { BN_EXP_MIN, BN_EXP_MAX };
+		u32 bits;
+
+		memcpy(&bits, bounds + below(2), sizeof(bits));
+		bits += between(0, 2) - 1;
+		n = 1;
+		x = buffer(A, sizeof(*x), FLOAT_ALIGN);
+		memcpy(x, &bits, sizeof(bits));
+		max = 0.0f;
+	}
+	snprintf(what, what_bytes, "n %u, max %g", n, max);
+	want = ref->sum_exp(x, n, max);
+	got = ops->sum_exp(x, n, max);
+	return same_bits(&got, &want, 1, sizeof(got), what, what_bytes);
+}
+
+const struct check float_checks[] = {
+	{ "rmsnorm", rmsnorm },
+	{ "dequant", dequant },
+	{ "glu", glu },
+	{ "f16_to_f32", f16_to_f32 },
+	{ "f32_to_f16", f32_to_f16 },
+	{ "rope", rope },
+	{ "attention", attention },
+	{ "head", head },
+	{ "max_value", max_value },
+	{ "sum_exp", sum_exp },
+	{ NULL, NULL },
+};

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hotplug.c - a worker's CPU goes offline and comes back while jobs run: nothing stops, nothing
+ * changes
+ *
+ * Also suspend as far as the kernel's own tests of it go: freezer and devices.
+ */
+#include <pthread.h>
+
+#include "device.h"
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static volatile bool stop;
+static unsigned int switches;
+
+static void *switch_cpus(void *arg)
+{
+	const char *path = arg;
+
+	while (!stop) {
+		if (write_file(path, "0"))
+			break;
+		t_sleep_ns(3000000);
+		if (write_file(path, "1"))
+			break;
+		t_sleep_ns(3000000);
+		switches++;
+	}
+	write_file(path, "1");
+	return NULL;
+}
+
+static void check_cpu(struct t_client *c, int cpu)
+{
+	unsigned int rounds = t_release_size() ? 200 : 4, i;
+	struct bitnet_info info = t_info(c->fd), now;
+	char path[64];
+	pthread_t thread;
+	bool golden = true;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	if (access(path, W_OK)) {
+		skip("CPU %d cannot be switched off", cpu);
+		return;
+	}
+	is(write_file(path, "0"), 0, "CPU %d goes offline", cpu);
+	now = t_info(c->fd);
+	ok(now.out_workers <= info.out_workers, "%u workers, were %u", now.out_workers,
+	   info.out_workers);
+	if (now.out_workers)
+		ok(t_golden_holds(c, 0), "golden text without it");
+	is(write_file(path, "1"), 0, "and comes back");
+	is(t_info(c->fd).out_workers, info.out_workers, "with its worker");
+	ok(t_golden_holds(c, 1), "golden text");
+
+	stop = false;
+	switches = 0;
+	if (pthread_create(&thread, NULL, switch_cpus, path))
+		bail("pthread_create");
+	for (i = 0; i < rounds || switches < 2; i++)
+		golden &= t_golden_holds(c, i % T_N_GOLDEN);
+	stop = true;
+	pthread_join(thread, NULL);
+	ok(golden, "golden texts while CPU %d goes and comes, %u times", cpu, switches);
+	is(t_info(c->fd).out_workers, info.out_workers, "all workers are back");
+}
+
+/* A job is in flight while the system goes through the motions of suspending. */
+static void check_suspend(struct t_client *c, const char *level)
+{
+	const struct t_golden *g = &t_golden[0];
+	static struct t_result r;
+	struct bitnet_job job = t_generate(c->session, g->ids, g->n_ids, T_N_GREEDY, 1);
+	int err;
+
+	if (write_file("/sys/power/pm_test", level)) {
+		skip("no suspend test '%s' here", level);
+		return;
+	}
+	t_session_rewind(c->fd, c->session, 0);
+	is(t_submit(c->fd, &job, 1, NULL), 0, "a job");
+	err = write_file("/sys/power/state", "freeze");
+	if (err)
+		skip("suspend test '%s': %s", level, strerror(-err));
+	else
+		ok(true, "suspend test '%s' with a job in flight", level);
+	write_file("/sys/power/pm_test", "none");
+	is(t_collect(&c->ring, &r, 1, 1), 0, "the job ends");
+	ok(t_same_tokens(&r, g->greedy, T_N_GREEDY), "with its golden text");
+}
+
+int main(void)
+{
+	struct t_leaks before = t_leaks_start();
+	struct t_image image;
+	struct t_client c;
+	int cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (cpus < 2)
+		skip_all("one CPU");
+	image = t_image_demo();
+	t_client_open(&c, &image, 64);
+	check_cpu(&c, cpus - 1);
+	check_suspend(&c, "freezer");
+	check_suspend(&c, "devices");
+	t_client_close(&c);
+	ok(t_leaks_none(&before), "nothing is left");
+	return done();
+}

@@ -1,0 +1,235 @@
+#!/bin/bash
+# Runs the test suites, cheapest first, and ends with one line: "N passed, N failed, N skipped".
+#
+#   tests/run.sh [SUITE...]      none means all
+#
+#   build     tool, library and tests compile without a warning
+#   unit checkasm golden abi fuzz cli    on this machine, with AddressSanitizer and UBSan
+#   modules   bitnet.ko compiles without a warning for all kernels
+#   lint      static checks (scripts/lint.sh)
+#   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
+#             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
+#
+# A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
+# make one together, tests/{unit,golden,abi,fuzz,cli}/*.sh are scripts. tests/device/NAME.{c,sh} run in
+# each guest, tests/fault/NAME.{c,sh} where the kernel can inject faults. All speak TAP on stdout (see
+# tap.h); the environment tells BITNET_TEST_MODEL (the demo model), BITNET_TEST_SIZE (ci or release),
+# BITNET_BED (the guest's id) and BITNET_TMP (an empty folder). TESTS=PATTERN runs only some programs.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../scripts/lib.sh"
+cd "$top"
+
+export BITNET_TEST_SIZE=${BITNET_TEST_SIZE:-ci}
+export BITNET_TEST_MODEL=$top/userspace/models/demo-i2_s.gguf
+# One program's time in seconds; a release's sizes are 100 times those of CI and more.
+[ "$BITNET_TEST_SIZE" = release ] && limit=${BITNET_TEST_TIMEOUT:-14400} || limit=${BITNET_TEST_TIMEOUT:-300}
+export BITNET_TEST_TIMEOUT=$limit
+pattern=${TESTS:-}
+logs=$build/logs
+# The programs are built apart from the developer's own build/, with other flags: plain ones, for the
+# guests too, warnings being errors; and sanitized ones (gcc warns too much with sanitizers).
+plain=$build/check
+asan=$build/asan
+make_plain=(make -k -j2 WERROR=1 O="$plain" all tests)
+make_asan=(make -k -j2 SAN=1 O="$asan" all host-tests)
+mkdir -p "$logs"
+
+beds='uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64'
+[ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug"
+module_kernels='6.12-amd64 6.12-cloud 6.12-rt 6.1-amd64 6.1-cloud 6.1-rt uml uml-debug'
+host_suites='unit checkasm golden abi fuzz cli'
+
+passed=0 failed=0 skipped=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/bitnet-check.XXXXXX")
+background=
+finish() {
+	[ -z "$background" ] || kill -- "-$background" 2>/dev/null || true
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM HUP
+
+# One TAP program that consists of one check: a command that has to succeed.
+check() { # name command...
+	local name=$1 mark=${1// /-} status=0
+	shift
+	echo "#@ begin $mark"
+	"$@" >"$work/out" 2>&1 || status=$?
+	if [ $status = 0 ]; then echo "ok 1 - $name"; else
+		echo "not ok 1 - $name"
+		{ grep -E 'error:|warning:|undefined reference|\*\*\*' "$work/out" || tail -n 30 "$work/out"; } |
+			head -n 30 | sed 's/^/# /'
+	fi
+	echo "1..1"
+	echo "#@ end $mark 0"
+}
+
+program() { # name command...
+	local name=$1 status=0 start=$SECONDS
+	shift
+	# shellcheck disable=SC2053 # a pattern
+	[[ $name == ${pattern:-*} ]] || return 0
+	export BITNET_TMP=$work/tmp
+	rm -rf "$BITNET_TMP"
+	mkdir "$BITNET_TMP"
+	echo "#@ begin $name"
+	timeout -k 5 "$limit" "$@" </dev/null 2>&1 || status=$?
+	echo
+	echo "#@ end $name $status $((SECONDS - start))"
+}
+
+build_suite() {
+	check "plain build" "${make_plain[@]}"
+	check "sanitized build" "${make_asan[@]}"
+	check "clang build" make -k -j2 WERROR=1 CC=clang O="$build/clang" all tests
+}
+
+host_suite() { # kind
+	local f name
+	# The tool that scripts call is the sanitized one, like the tests.
+	export PATH=$asan:$PATH
+	for f in tests/"$1"/*.c; do
+		name=$(basename "$f" .c)
+		[ "$1" = checkasm ] && name=checkasm
+		[ -e "$f" ] && program "$name" "$asan/tests/$1/$name"
+		[ "$1" = checkasm ] && break
+	done
+	for f in tests/"$1"/*.sh; do
+		if [ -e "$f" ]; then program "$(basename "$f")" bash "$f"; fi
+	done
+}
+
+modules_suite() {
+	local id
+	for id in $module_kernels; do
+		check "$id" scripts/build-module.sh "$id"
+	done
+}
+
+# The programs of tests/device (and tests/fault) in one guest.
+vm_suite() { # bed
+	local bed=$1 kinds=device f name status=0 args=() list=$work/list
+	case $bed in *-debug) kinds='device fault' ;; esac
+	check "module builds" scripts/build-module.sh "$bed"
+	grep -q '^not ok' "$logs/$bed.log" && return
+	: >"$list"
+	for kind in $kinds; do
+		for f in tests/"$kind"/*.c tests/"$kind"/*.sh; do
+			[ -e "$f" ] || continue
+			name=$(basename "$f" .c)
+			# shellcheck disable=SC2053 # a pattern
+			[[ $name == ${pattern:-*} ]] || continue
+			case $f in
+			*.sh) args+=(--file "$f") ;;
+			*) # One that does not compile fails alone.
+				[ -x "$plain/tests/$kind/$name" ] || { check "$name was built" false; continue; }
+				args+=(--file "$plain/tests/$kind/$name") ;;
+			esac
+			echo "$name" >>"$list"
+		done
+	done
+	[ -s "$list" ] || return 0
+	rm -f "$logs/$bed.dmesg"
+	tests/vm/run "$bed" --tool "$plain/bitnetctl" "${args[@]}" --file "$list:/tests/list" --log "$logs/$bed" \
+		--env "BITNET_TEST_TIMEOUT=$limit" --timeout $((limit * 5)) --script tests/vm/programs || status=$?
+	echo
+	echo "#@ begin guest"
+	case $status in
+	123) echo "not ok 1 - the guest ended (it died)" ;;
+	124) echo "not ok 1 - the guest ended (it hung)" ;;
+	120 | 121) echo "not ok 1 - the module loads and unloads" ;;
+	*) echo "ok 1 - the guest ended" ;;
+	esac
+	# A program's failure hides that of the gate in the exit status.
+	if [ ! -s "$logs/$bed.dmesg" ]; then
+		echo "not ok 2 - there is a kernel log"
+	elif tests/vm/gate <"$logs/$bed.dmesg" >"$work/out"; then
+		echo "ok 2 - the kernel log is clean"
+	else
+		echo "not ok 2 - the kernel log is clean"
+		sed 's/^/# /' "$work/out"
+	fi
+	echo 1..2
+	echo "#@ end guest 0"
+}
+
+run_suite() {
+	local suite=$1 log=$logs/$1.log start=$SECONDS p f s slow
+	: >"$log"
+	case $suite in
+	build) build_suite ;;
+	unit | checkasm | golden | abi | fuzz | cli) host_suite "$suite" ;;
+	modules) modules_suite ;;
+	lint) scripts/lint.sh ;;
+	*) vm_suite "$suite" ;;
+	esac >>"$log" 2>&1 </dev/null
+	awk -f tests/tap.awk "$log" >"$work/result"
+	read -r _ p f s < <(tail -n 1 "$work/result")
+	[ $((p + f + s)) -gt 0 ] || return 0
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%-12s %5d passed %4d failed %4d skipped  %4d s\n' "$suite" "$p" "$f" "$s" $((SECONDS - start))
+	sed '$d' "$work/result" | head -n 60
+	slow=$(awk '$1 == "#@" && $2 == "end" && $5 >= 20 { print $3 " " $5 " s" }' "$log" | paste -sd ,)
+	[ -z "$slow" ] || echo "  slow: $slow"
+	if [ "$f" -gt 0 ]; then
+		echo "  log: $log, its end:"
+		tail -n 10 "$log" | sed 's/^/  | /'
+	fi
+}
+
+# All of it is read before it starts: the script may be edited while it runs.
+main() {
+	suites=()
+	for suite in "${@:-all}"; do
+		case $suite in
+		all) suites+=(build $host_suites modules lint $beds) ;;
+		host) suites+=(build $host_suites) ;;
+		vm) suites+=($beds) ;;
+		*) suites+=("$suite") ;;
+		esac
+	done
+
+	# On a new machine the kernels of the guests take minutes to build; that goes on behind the suites
+	# that do not need them. Suites that do wait for it.
+	for suite in "${suites[@]}"; do
+		case $suite in
+		modules | lint | uml*)
+			setsid bash -c 'scripts/build-kernel.sh uml-debug; scripts/build-kernel.sh uml' \
+				>"$logs/kernels.log" 2>&1 </dev/null &
+			background=$!
+			break ;;
+		esac
+	done
+
+	for suite in "${suites[@]}"; do
+		case " build $host_suites modules lint $(scripts/kernels.sh list | tr '\n' ' ') " in
+		*" $suite "*) ;;
+		*) die "no suite '$suite'" ;;
+		esac
+	done
+
+	started=$SECONDS
+	# Suites of the machine need the programs; without the build suite make them here.
+	quietly() { "$@" >"$logs/make.log" 2>&1 || { tail -n 30 "$logs/make.log"; failed=$((failed + 1)); }; }
+	case " ${suites[*]} " in
+	*" build "*) ;;
+	*" unit "* | *" checkasm "* | *" golden "* | *" abi "* | *" fuzz "* | *" cli "*) quietly "${make_asan[@]}" ;;
+	esac
+	case " ${suites[*]} " in
+	*" build "*) ;;
+	*" uml"* | *" 6."* | *" x86"*) quietly "${make_plain[@]}" ;;
+	esac
+	for suite in "${suites[@]}"; do
+		set +e
+		run_suite "$suite"
+		set -e
+	done
+	wait
+	background=
+	echo "all suites took $((SECONDS - started)) s"
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+main "$@"; exit

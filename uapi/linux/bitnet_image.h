@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * bitnet_image.h - the packed image: what MODEL_LOAD pins. bitnet-image.md explains it byte by
+ * byte.
+ */
+#ifndef _UAPI_LINUX_BITNET_IMAGE_H
+#define _UAPI_LINUX_BITNET_IMAGE_H
+
+#include <linux/types.h>
+
+#define BITNET_IMAGE_MAGIC	"BITNETIM"	/* 8 bytes, no NUL */
+#define BITNET_IMAGE_VERSION	1
+#define BITNET_IMAGE_ALIGN	64		/* of each tensor and of each row */
+#define BITNET_IMAGE_PAGE	4096		/* the image's length is a multiple of it */
+
+/* Activation of the feed-forward network */
+#define BITNET_ACT_RELU2	0	/* relu(gate)^2 * up */
+#define BITNET_ACT_SILU		1	/* gate * sigmoid(gate) * up */
+
+#define BITNET_IMAGE_F_SUB_NORMS (1U << 0)	/* attn_sub_norm and ffn_sub_norm are there */
+#define BITNET_IMAGE_F_TIED	(1U << 1)	/* no OUTPUT tensor: the head is TOKEN_EMBD */
+#define __BITNET_IMAGE_F_ALL	(BITNET_IMAGE_F_SUB_NORMS | BITNET_IMAGE_F_TIED)
+
+/* Tensor formats */
+#define BITNET_IMAGE_FMT_F32	1
+#define BITNET_IMAGE_FMT_F16	2
+#define BITNET_IMAGE_FMT_F64	3
+/*
+ * 2 bits a weight: 64 bytes hold 256 weights, codes 0/1/2 = -1/0/+1; bits 2i+1:2i of byte j are
+ * weight 64*i + j of the 256
+ */
+#define BITNET_IMAGE_FMT_T2	4
+
+/* Tensor roles. Those below BITNET_ROLE_LAYER exist once, the others once for each layer. */
+#define BITNET_ROLE_TOKEN_EMBD	0	/* F16, vocab x hidden */
+#define BITNET_ROLE_OUTPUT	1	/* F16, vocab x hidden; not with F_TIED */
+#define BITNET_ROLE_OUTPUT_NORM	2	/* F32, 1 x hidden */
+#define BITNET_ROLE_ROPE_FREQ	3	/* F64, 1 x rope_dims/2: radians a position of each pair */
+#define BITNET_ROLE_LAYER	8
+#define BITNET_ROLE_ATTN_Q	8	/* T2, n_heads*head_dim x hidden; as BITNET_MATRIX_* */
+#define BITNET_ROLE_ATTN_K	9	/* T2, n_kv_heads*head_dim x hidden */
+#define BITNET_ROLE_ATTN_V	10	/* T2, n_kv_heads*head_dim x hidden */
+#define BITNET_ROLE_ATTN_OUT	11	/* T2, hidden x n_heads*head_dim */
+#define BITNET_ROLE_FFN_GATE	12	/* T2, ffn x hidden */
+#define BITNET_ROLE_FFN_UP	13	/* T2, ffn x hidden */
+#define BITNET_ROLE_FFN_DOWN	14	/* T2, hidden x ffn */
+#define BITNET_ROLE_ATTN_NORM	15	/* F32, 1 x hidden */
+#define BITNET_ROLE_ATTN_SUB_NORM 16	/* F32, 1 x n_heads*head_dim; only with F_SUB_NORMS */
+#define BITNET_ROLE_FFN_NORM	17	/* F32, 1 x hidden */
+#define BITNET_ROLE_FFN_SUB_NORM 18	/* F32, 1 x ffn; only with F_SUB_NORMS */
+#define BITNET_ROLE_COUNT	19
+
+/**
+ * struct bitnet_image_header - first 256 bytes of an image, little-endian
+ * @magic:	BITNET_IMAGE_MAGIC
+ * @version:	BITNET_IMAGE_VERSION
+ * @header_bytes: sizeof(struct bitnet_image_header)
+ * @total_bytes: length of the image, a multiple of BITNET_IMAGE_PAGE
+ * @digest:	hash of the image, this field taken as 0, by the writer; names it, not verified by
+ *		the kernel
+ * @flags:	BITNET_IMAGE_F_*
+ * @activation:	BITNET_ACT_*
+ * @n_layers:	layers
+ * @hidden:	width of the residual stream
+ * @ffn:	width of the feed-forward network
+ * @n_heads:	query heads
+ * @n_kv_heads:	key/value heads, a divisor of @n_heads
+ * @head_dim:	width of a head, even
+ * @rope_dims:	rotated elements of a head, even, at most @head_dim; pairs are (j, j + rope_dims/2)
+ * @vocab:	vocabulary size
+ * @max_ctx:	context that the model was trained for
+ * @norm_eps:	epsilon of the RMS norms, bits of an f32
+ * @tensor_count: entries of the tensor table
+ * @tensor_bytes: sizeof(struct bitnet_image_tensor)
+ * @tensor_offset: byte offset of the tensor table
+ * @name:	the model's name, NUL-terminated, for people
+ * @__resv:	0
+ */
+struct bitnet_image_header {
+	__u8 magic[8];
+	__u32 version;
+	__u32 header_bytes;
+	__aligned_u64 total_bytes;
+	__aligned_u64 digest;
+	__u32 flags;
+	__u32 activation;
+	__u32 n_layers;
+	__u32 hidden;
+	__u32 ffn;
+	__u32 n_heads;
+	__u32 n_kv_heads;
+	__u32 head_dim;
+	__u32 rope_dims;
+	__u32 vocab;
+	__u32 max_ctx;
+	__u32 norm_eps;
+	__u32 tensor_count;
+	__u32 tensor_bytes;
+	__aligned_u64 tensor_offset;
+	char name[64];
+	__u8 __resv[96];
+};
+
+/**
+ * struct bitnet_image_tensor - one entry of the tensor table, 64 bytes
+ * @role:	BITNET_ROLE_*
+ * @layer:	layer, 0 for roles below BITNET_ROLE_LAYER
+ * @format:	BITNET_IMAGE_FMT_*
+ * @scale:	bits of an f32 that multiplies the product (ternary tensors: mean |w|); else 0
+ * @rows:	out features
+ * @cols:	in features
+ * @row_bytes:	bytes from one row to the next, a multiple of BITNET_IMAGE_ALIGN: what @cols need,
+ *		padded with zero values (T2: a whole number of 64-byte blocks)
+ * @__resv0:	0
+ * @offset:	byte offset in the image, a multiple of BITNET_IMAGE_ALIGN
+ * @bytes:	rows * row_bytes
+ * @__resv1:	0
+ */
+struct bitnet_image_tensor {
+	__u32 role;
+	__u32 layer;
+	__u32 format;
+	__u32 scale;
+	__u32 rows;
+	__u32 cols;
+	__u32 row_bytes;
+	__u32 __resv0;
+	__aligned_u64 offset;
+	__aligned_u64 bytes;
+	__u8 __resv1[16];
+};
+
+#endif /* _UAPI_LINUX_BITNET_IMAGE_H */

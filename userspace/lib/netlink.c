@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* netlink.c - queries and events of the generic netlink family, on libnl */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/netlink.h>
+
+#include <linux/bitnet_genl.h>
+
+#include "bitnet.h"
+
+/* Events come in bursts when many jobs end; what does not fit is lost, see bitnet_nl_listen(). */
+#define RECEIVE_BUFFER_BYTES	(1 << 20)
+
+struct bitnet_nl {
+	struct nl_sock *sock;
+	int family;
+};
+
+struct bitnet_nl_attrs {
+	struct nlattr *tb[BITNET_A_MAX + 1];
+};
+
+/* What the callbacks of one exchange share. */
+struct exchange {
+	int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs);
+	void *arg;
+	int stop;	/* what @fn returned, if not 0 */
+	int error;	/* negative errno that the kernel answered */
+	bool done;
+};
+
+/**
+ * bitnet_nl_open() - find the family
+ * @nl:  for bitnet_nl_close()
+ * @err: reason of a failure
+ *
+ * Return: 0; -ENODEV if the module is not loaded, or this is not the initial network namespace.
+ */
+int bitnet_nl_open(struct bitnet_nl **nl, struct bitnet_error *err)
+{
+	struct bitnet_nl *n = calloc(1, sizeof(*n));
+	int ret;
+
+	*nl = NULL;
+	if (n)
+		n->sock = nl_socket_alloc();
+	if (!n || !n->sock) {
+		free(n);
+		return bitnet_error_set(err, ENOMEM, "out of memory");
+	}
+	ret = genl_connect(n->sock);
+	if (ret < 0) {
+		bitnet_error_set(err, EIO, "cannot open a netlink socket: %s", nl_geterror(ret));
+		bitnet_nl_close(n);
+		return -EIO;
+	}
+	n->family = genl_ctrl_resolve(n->sock, BITNET_GENL_NAME);
+	if (n->family < 0) {
+		bitnet_nl_close(n);
+		bitnet_error_set(err, ENODEV, "no netlink family '%s'", BITNET_GENL_NAME);
+		bitnet_error_hint(
+			err,
+			"load the module (as root): modprobe bitnet; in a container, run it in the host's network namespace");
+		return -ENODEV;
+	}
+	nl_socket_set_buffer_size(n->sock, RECEIVE_BUFFER_BYTES, 0);
+	*nl = n;
+	return 0;
+}
+
+void bitnet_nl_close(struct bitnet_nl *nl)
+{
+	if (!nl)
+		return;
+	nl_socket_free(nl->sock);
+	free(nl);
+}
+
+static int on_valid(struct nl_msg *msg, void *arg)
+{
+	struct genlmsghdr *hdr = genlmsg_hdr(nlmsg_hdr(msg));
+	struct bitnet_nl_attrs attrs = { 0 };
+	struct exchange *x = arg;
+
+	if (nla_parse(attrs.tb, BITNET_A_MAX, genlmsg_attrdata(hdr, 0), genlmsg_attrlen(hdr, 0),
+		      NULL) < 0)
+		return NL_SKIP;
+	if (!x->stop)
+		x->stop = x->fn(x->arg, hdr->cmd, &attrs);
+	return NL_OK;
+}
+
+static int on_end(struct nl_msg *msg, void *arg)
+{
+	struct exchange *x = arg;
+
+	x->done = true;
+	return NL_STOP;
+}
+
+static int on_error(struct sockaddr_nl *from, struct nlmsgerr *answer, void *arg)
+{
+	struct exchange *x = arg;
+
+	x->error = answer->error;
+	x->done = true;
+	return NL_STOP;
+}
+
+static int accept_any(struct nl_msg *msg, void *arg)
+{
+	return NL_OK;
+}
+
+static struct nl_cb *new_callbacks(struct exchange *x)
+{
+	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
+
+	if (!cb)
+		return NULL;
+	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_valid, x);
+	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_end, x);
+	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_end, x);
+	nl_cb_err(cb, NL_CB_CUSTOM, on_error, x);
+	return cb;
+}
+
+static int send_command(struct bitnet_nl *nl, int cmd)
+{
+	bool dump = cmd == BITNET_CMD_GET_MODELS || cmd == BITNET_CMD_GET_STATS;
+	struct nl_msg *msg = nlmsg_alloc();
+	int ret = -NLE_NOMEM;
+
+	if (msg && genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, nl->family, 0,
+			       dump ? NLM_F_DUMP : NLM_F_ACK, cmd, BITNET_GENL_VERSION))
+		ret = nl_send_auto(nl->sock, msg);
+	nlmsg_free(msg);
+	return ret;
+}
+
+int bitnet_nl_query(struct bitnet_nl *nl, int cmd,
+		    int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs), void *arg,
+		    struct bitnet_error *err)
+{
+	struct exchange x = { .fn = fn, .arg = arg };
+	struct nl_cb *cb = new_callbacks(&x);
+	int ret;
+
+	if (!cb)
+		return bitnet_error_set(err, ENOMEM, "out of memory");
+	ret = send_command(nl, cmd);
+	while (ret >= 0 && !x.done)
+		ret = nl_recvmsgs(nl->sock, cb);
+	nl_cb_put(cb);
+
+	if (x.error == -EPERM) {
+		bitnet_error_set(err, EPERM, "the query needs CAP_NET_ADMIN");
+		bitnet_error_hint(err, "run it as root");
+		return -EPERM;
+	}
+	if (x.error)
+		return bitnet_error_set(err, x.error, "netlink query failed: %s",
+					strerror(-x.error));
+	/* a dump during which something changed is still a list of things that were there */
+	if (ret < 0 && ret != -NLE_DUMP_INTR)
+		return bitnet_error_set(err, EIO, "netlink query failed: %s", nl_geterror(ret));
+	return x.stop < 0 ? x.stop : 0;
+}
+
+/**
+ * bitnet_nl_listen() - follow the events
+ * @fn: called with BITNET_CMD_UNSPEC and no attributes where events were lost: they came faster
+ *		than
+ *	this process took them
+ *
+ * Return: what @fn returned if not 0; -EINTR when a signal came; -EPERM without CAP_NET_ADMIN.
+ */
+int bitnet_nl_listen(struct bitnet_nl *nl,
+		     int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs), void *arg,
+		     struct bitnet_error *err)
+{
+	static const struct bitnet_nl_attrs none;
+	struct exchange x = { .fn = fn, .arg = arg };
+	struct pollfd p = { .fd = nl_socket_get_fd(nl->sock), .events = POLLIN };
+	struct nl_cb *cb;
+	int group, ret, failed = 0;
+
+	group = genl_ctrl_resolve_grp(nl->sock, BITNET_GENL_NAME, BITNET_GENL_MCGRP_EVENTS);
+	if (group < 0)
+		return bitnet_error_set(err, ENODEV, "no netlink group '%s': is the module loaded?",
+					BITNET_GENL_MCGRP_EVENTS);
+	ret = nl_socket_add_membership(nl->sock, group);
+	if (ret < 0) {
+		bitnet_error_set(err, EPERM, "cannot listen to events: %s", nl_geterror(ret));
+		bitnet_error_hint(err, "it needs CAP_NET_ADMIN: run it as root");
+		return -EPERM;
+	}
+	cb = new_callbacks(&x);
+	if (!cb)
+		return bitnet_error_set(err, ENOMEM, "out of memory");
+	/* events answer nothing, so their sequence numbers mean nothing */
+	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, accept_any, NULL);
+	nl_socket_set_nonblocking(nl->sock);
+
+	while (!x.stop) {
+		if (poll(&p, 1, -1) < 0) {
+			failed = -errno;
+			break;
+		}
+		ret = nl_recvmsgs(nl->sock, cb);
+		if (ret == -NLE_NOMEM) {
+			x.stop = fn(arg, BITNET_CMD_UNSPEC, &none);
+		} else if (ret < 0 && ret != -NLE_AGAIN) {
+			bitnet_error_set(err, EIO, "netlink: %s", nl_geterror(ret));
+			failed = -EIO;
+			break;
+		}
+	}
+	nl_cb_put(cb);
+	nl_socket_drop_membership(nl->sock, group);
+	return x.stop ? x.stop : failed;
+}
+
+bool bitnet_nl_has(const struct bitnet_nl_attrs *attrs, int attr)
+{
+	return attr > 0 && attr <= BITNET_A_MAX && attrs->tb[attr];
+}
+
+uint64_t bitnet_nl_number(const struct bitnet_nl_attrs *attrs, int attr)
+{
+	const struct nlattr *a;
+	uint64_t v64;
+	uint32_t v32;
+
+	if (!bitnet_nl_has(attrs, attr))
+		return 0;
+	a = attrs->tb[attr];
+	switch (nla_len(a)) {
+	case 1:
+		return *(const uint8_t *)nla_data(a);
+	case 4:
+		memcpy(&v32, nla_data(a), sizeof(v32));
+		return attr == BITNET_A_ERROR ? (uint64_t)(int64_t)(int32_t)v32 : v32;
+	case 8:
+		memcpy(&v64, nla_data(a), sizeof(v64));
+		return v64;
+	default:
+		return 0;
+	}
+}
+
+const char *bitnet_nl_string(const struct bitnet_nl_attrs *attrs, int attr)
+{
+	const struct nlattr *a;
+
+	if (!bitnet_nl_has(attrs, attr))
+		return "";
+	a = attrs->tb[attr];
+	return nla_len(a) > 0 && !((const char *)nla_data(a))[nla_len(a) - 1] ? nla_data(a) : "";
+}
