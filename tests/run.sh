@@ -7,6 +7,7 @@
 #   unit checkasm golden abi fuzz cli    on this machine, with AddressSanitizer and UBSan
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
+#   readme    make demo, make install, and a model of full size (tests/vm/shape)
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
 #
@@ -100,6 +101,26 @@ host_suite() { # kind
 	done
 }
 
+# What README promises: its commands, installing, and a model of full size.
+readme_suite() {
+	check "make demo prints the golden text, computed in the module" demo_is_golden
+	check "make install and uninstall leave nothing behind" install_is_clean
+	check "a model of b1.58-2B-4T's shape, here and in the module" tests/vm/shape
+}
+
+demo_is_golden() {
+	make --no-print-directory demo TEMP=0 N=16 PROMPT="Once upon a time" | tee "$work/demo"
+	grep -q 'running in the kernel' "$work/demo" &&
+		grep -q ', there was a little girl named Lily. She loved to play with her' "$work/demo"
+}
+
+install_is_clean() {
+	make --no-print-directory install DESTDIR="$work/root" PREFIX=/usr &&
+		[ -x "$work/root/usr/bin/bitnetctl" ] &&
+		make --no-print-directory uninstall DESTDIR="$work/root" PREFIX=/usr &&
+		! find "$work/root" ! -type d | grep .
+}
+
 modules_suite() {
 	local id
 	for id in $module_kernels; do
@@ -162,6 +183,7 @@ run_suite() {
 	unit | checkasm | golden | abi | fuzz | cli) host_suite "$suite" ;;
 	modules) modules_suite ;;
 	lint) scripts/lint.sh ;;
+	readme) readme_suite ;;
 	*) vm_suite "$suite" ;;
 	esac >>"$log" 2>&1 </dev/null
 	awk -f tests/tap.awk "$log" >"$work/result"
@@ -183,7 +205,7 @@ main() {
 	suites=()
 	for suite in "${@:-all}"; do
 		case $suite in
-		all) suites+=(build $host_suites modules lint $beds) ;;
+		all) suites+=(build $host_suites modules lint readme $beds) ;;
 		host) suites+=(build $host_suites) ;;
 		vm) suites+=($beds) ;;
 		*) suites+=("$suite") ;;
@@ -194,7 +216,7 @@ main() {
 	# that do not need them. Suites that do wait for it.
 	for suite in "${suites[@]}"; do
 		case $suite in
-		modules | lint | uml*)
+		modules | lint | readme | uml*)
 			setsid bash -c 'scripts/build-kernel.sh uml-debug; scripts/build-kernel.sh uml' \
 				>"$logs/kernels.log" 2>&1 </dev/null &
 			background=$!
@@ -203,7 +225,7 @@ main() {
 	done
 
 	for suite in "${suites[@]}"; do
-		case " build $host_suites modules lint $(scripts/kernels.sh list | tr '\n' ' ') " in
+		case " build $host_suites modules lint readme $(scripts/kernels.sh list | tr '\n' ' ') " in
 		*" $suite "*) ;;
 		*) die "no suite '$suite'" ;;
 		esac

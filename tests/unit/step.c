@@ -469,6 +469,10 @@ static void check_begin(struct fixture *f)
 	ROW(0, &e.kv, 1, 0, 0);
 	ROW(1, &e.kv, 1, 2, BN_NO_SLOT);
 	is(bn_step_begin(s, 2), BN_EPARAM, "position behind a hole");
+	/* Rows of a job that was cancelled, and its session rewound, while the step was built. */
+	ROW(0, &e.kv, 1, 3, 0);
+	is(e.kv.n_past, 0, "a session that was rewound");
+	is(bn_step_begin(s, 1), BN_OK, "does not spoil the step of the others");
 	ROW(0, NULL, 1, 0, 0);
 	is(bn_step_begin(s, 1), BN_EPARAM, "no cache");
 	ROW(0, &e.kv, 1, 0, BN_MAX_HEAD_ROWS);
