@@ -57,7 +57,7 @@ tool_objs := $(patsubst userspace/%.c,$O/tool/%.o,$(filter-out userspace/bitnetc
 support_objs := $(patsubst tests/support/%.c,$O/tests/support/%.o,$(wildcard tests/support/*.c))
 
 host_tests   := $(foreach kind,unit golden abi fuzz,$(patsubst %.c,$O/%,$(wildcard tests/$(kind)/*.c)))
-host_tests   += $(if $(wildcard tests/checkasm/*.c),$O/tests/checkasm/checkasm)
+host_tests   += $(if $(wildcard tests/checkasm/*.c),$O/tests/checkasm/checkasm $O/tests/checkasm/checkasm-emulated)
 device_tests := $(foreach kind,device fault,$(patsubst %.c,$O/%,$(wildcard tests/$(kind)/*.c)))
 
 .PHONY: all
@@ -121,7 +121,28 @@ $O/tests/checkasm/checkasm: $(patsubst %.c,$O/%.o,$(wildcard tests/checkasm/*.c)
 	$(call say,LD,$@)
 	$(link)
 
-$(filter-out %/checkasm,$(host_tests)) $(device_tests): $O/tests/%: $O/tests/%.o $O/libctl.a $O/libbitnet.a
+# The same checks of the variants that this CPU may lack: their files, compiled against an <immintrin.h>
+# that emulates AVX-512 and VNNI on AVX2. These objects come before the archive that has the real ones.
+# SIMDe adds bytes as signed numbers that overflow: they shall wrap. Sanitized, they would compile for
+# minutes; the buffers' guard pages remain.
+emulated_cflags := $(bn-cflags-bn_avx2) -Wno-psabi -fwrapv $(if $(SAN),-fno-sanitize=all)
+emulated_objs := $(patsubst %,$O/emulated/%.o,bn_avxvnni bn_avx512vnni bn_head_avxvnni bn_head_avx512vnni)
+$(emulated_objs): $O/emulated/%.o: kmod/core/x86/%.c $O/flags kmod/core/flags.mk
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -Itests/checkasm/emulated $(core_cflags) $(bn-cflags-core) $(emulated_cflags) -c -o $@ $<
+
+$O/emulated/checkasm.o: tests/checkasm/checkasm.c $O/flags
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(test_cflags) -DEMULATED -c -o $@ $<
+
+$O/tests/checkasm/checkasm-emulated: $O/emulated/checkasm.o $(emulated_objs) \
+		$(patsubst %.c,$O/%.o,$(filter-out %/checkasm.c,$(wildcard tests/checkasm/*.c))) $O/libctl.a $O/libbitnet.a
+	$(call say,LD,$@)
+	$(link)
+
+$(filter-out %/checkasm %/checkasm-emulated,$(host_tests)) $(device_tests): $O/tests/%: $O/tests/%.o $O/libctl.a $O/libbitnet.a
 	$(call say,LD,$@)
 	$(link)
 
@@ -131,7 +152,7 @@ device-tests: $(device_tests)
 tests: host-tests device-tests ## the test programs, without running them
 
 .SECONDARY:
--include $(wildcard $(addprefix $O/,core/*.d core/x86/*.d lib/*.d tool/*.d tests/*/*.d))
+-include $(wildcard $(addprefix $O/,core/*.d core/x86/*.d emulated/*.d lib/*.d tool/*.d tests/*/*.d))
 
 # ---- the module ------------------------------------------------------------------------------
 
@@ -147,6 +168,20 @@ export PROMPT N TEMP SEED
 .PHONY: demo
 demo: ## runs a prompt through the module, in a virtual machine if need be: make demo PROMPT="..." N=64 TEMP=0
 	@scripts/demo.sh
+
+# The synthetic model is made once, and again when what makes it changes.
+.PHONY: bench
+bench: all ## how fast this machine is beside its own limits, with a small and a large model: make bench BENCH="--runs 3"
+	@. scripts/lib.sh; \
+	options='--preset 2b-4t --gate-sparsity 0.25'; \
+	key=$$( (cat scripts/make_synthetic.py; echo "$$options") | sha256sum | cut -c 1-12); \
+	model=$$cache/2b-4t-$$key.gguf; \
+	if [ ! -e "$$model" ]; then \
+		say "making a model of b1.58-2B-4T's shape, as sparse as trained ones: $$model, 1.2 GB"; \
+		mkdir -p "$$cache" && rm -f "$$cache"/2b-4t-*.gguf && \
+			scripts/make_synthetic.py $$options "$$model" || exit; \
+	fi; \
+	$O/bitnetctl bench $(BENCH) && echo && $O/bitnetctl bench "$$model" $(BENCH)
 
 # ---- checking --------------------------------------------------------------------------------
 

@@ -124,6 +124,9 @@ struct bitnet_pins {
 /*
  * struct bitnet_model - a loaded image. Constant once published, but for the counters
  * @base:	the pages, mapped read-only
+ * @chunks:	for each BN_CHUNK_BYTES of them that lie in one piece: their place in the kernel's
+ *		map of all memory, which has large pages; else NULL. NULL if there are none
+ * @chunk_bytes: how much of the image these are
  * @step:	the step in flight uses it, and @scratch with it
  * @seen:	uids whose rows @scratch has served since it was last wiped; owned by whoever builds
  *		steps
@@ -140,6 +143,8 @@ struct bitnet_model {
 	u64 bytes;
 	struct bitnet_pins *pins;
 	const void *base;
+	const u8 **chunks;
+	u64 chunk_bytes;
 	struct bn_model core;
 	struct bn_layer *layers;
 	void *scratch;
@@ -205,6 +210,7 @@ struct bitnet_counters {
 	u64 tokens_out;
 	u64 cpu_ns;
 	u64 queue_ns;
+	u64 weight_bytes;
 	u64 token_ns[BITNET_HIST_BUCKETS];
 };
 
@@ -291,6 +297,7 @@ struct bitnet_kjob {
  * struct bitnet_device - the module's global state
  * @limit:	of the device, @limit_user: of one uid without CAP_SYS_RESOURCE; constant
  * @ops:	variant in use; constant
+ * @sparse:	steps read only weights that can matter; constant
  * @runnable:	jobs in all lists of runnable jobs; read without the lock by idle workers
  * @floor_ns:	attained_ns of the user that was served last: where a user starts that was idle
  * @debtors:	users without references, kept for what they have attained
@@ -300,6 +307,7 @@ struct bitnet_kjob {
 struct bitnet_device {
 	spinlock_t lock;
 	const struct bn_ops *ops;
+	bool sparse;
 	u64 limit[BITNET_RES_COUNT];
 	u64 limit_user[BITNET_RES_COUNT];
 	struct workqueue_struct *wq;
@@ -431,11 +439,13 @@ void bitnet_section_histogram(u64 *buckets);
  * struct bitnet_worker - one kernel thread, bound to one CPU
  * @kick:	told to look for work since it last looked
  * @sleeping:	has found none; wants to be told
+ * @buffer:	BN_TILE_BYTES for the tile it computes; holds activations
  * @sections:	histogram of FPU sections; like @section_max_ns, only this worker writes it
  */
 struct bitnet_worker {
 	bool kick;
 	bool sleeping;
+	void *buffer;
 	u64 section_max_ns;
 	u64 sections[BITNET_HIST_BUCKETS];
 };

@@ -13,6 +13,7 @@
 
 struct bitnet_device bitnet = {
 	.lock = __SPIN_LOCK_UNLOCKED(bitnet.lock),
+	.sparse = true,
 	.files = LIST_HEAD_INIT(bitnet.files),
 	.users = LIST_HEAD_INIT(bitnet.users),
 	.active = LIST_HEAD_INIT(bitnet.active),

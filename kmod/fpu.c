@@ -65,7 +65,7 @@ bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 pha
 			return false;
 		bitnet_fpu_begin();
 		start = ktime_get_ns();
-		more = bn_step_tile(step, phase, tile, &cursor);
+		more = bn_step_tile(step, phase, tile, &cursor, worker->buffer);
 		length = ktime_get_ns() - start;
 		bitnet_fpu_end(step->ops);
 

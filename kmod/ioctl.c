@@ -25,7 +25,7 @@ static_assert(sizeof(struct bitnet_job) == 160);
 static_assert(sizeof(struct bitnet_submit) == 32);
 static_assert(sizeof(struct bitnet_cancel) == 24);
 static_assert(sizeof(struct bitnet_wait) == 24);
-static_assert(sizeof(struct bitnet_stats) == 424);
+static_assert(sizeof(struct bitnet_stats) == 432);
 
 static int info(struct bitnet_call *call)
 {

@@ -110,7 +110,7 @@ static int prepare_linear(struct bitnet_kjob *job, const struct bitnet_job *u)
 
 	req->w = w;
 	req->rows = u->input_count;
-	req->x_stride = (size_t)w->row_bytes * 4;
+	req->x_stride = bn_cols_pad(w->cols);
 	req->y = ring->data + u->data_offset;
 	/* The sums lie behind the rows. A power of two from kmalloc, or pages: 64-byte aligned. */
 	job->input_bytes = req->rows * req->x_stride + ALIGN(req->rows * sizeof(*sum), 64);

@@ -18,6 +18,10 @@ module_param(cpus, charp, 0444);
 MODULE_PARM_DESC(cpus,
 		 "CPUs with a worker thread, as a list (default: all but 0 if more than two, else the last)");
 
+module_param_named(sparse, bitnet.sparse, bool, 0444);
+MODULE_PARM_DESC(sparse,
+		 "read only weights that can matter (default: yes; no is to measure what that is worth)");
+
 static char *policy = "other";
 module_param(policy, charp, 0444);
 MODULE_PARM_DESC(policy, "scheduling policy of the workers: other, or fifo:N with priority N");

@@ -33,6 +33,7 @@ static void model_destroy(struct kref *ref)
 		bitnet_event_model(model, false);
 	}
 	bitnet_big_free(model->scratch, model->scratch_bytes);
+	kvfree(model->chunks);
 	vunmap(model->base);
 	if (model->pins)
 		bitnet_pins_destroy(model->pins);
@@ -112,6 +113,44 @@ out:
 	return err;
 }
 
+static bool in_one_piece(struct page **pages, unsigned long n)
+{
+	for (unsigned long i = 1; i < n; i++)
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[0]) + i)
+			return false;
+	return true;
+}
+
+/*
+ * Where the loader got huge pages, the kernel's own map of memory is a shorter way to them than the
+ * small pages of vmap(). It is writable, but nothing here writes.
+ */
+static int find_chunks(struct bitnet_model *model)
+{
+	const unsigned long n_pages = model->pins->n_pages;
+	const unsigned long per_chunk = BN_CHUNK_BYTES >> PAGE_SHIFT;
+
+	model->chunks = kvcalloc(DIV_ROUND_UP(n_pages, per_chunk), sizeof(*model->chunks),
+				 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!model->chunks)
+		return -ENOMEM;
+	for (unsigned long at = 0; at < n_pages; at += per_chunk) {
+		struct page **pages = model->pins->pages + at;
+		unsigned long n = min(per_chunk, n_pages - at);
+
+		if (!PageHighMem(pages[0]) && in_one_piece(pages, n)) {
+			model->chunks[at / per_chunk] = page_address(pages[0]);
+			model->chunk_bytes += n << PAGE_SHIFT;
+		}
+		cond_resched();
+	}
+	if (!model->chunk_bytes) {
+		kvfree(model->chunks);
+		model->chunks = NULL;
+	}
+	return 0;
+}
+
 /* Pins, maps, checks. The model is in no list yet. */
 static struct bitnet_model *model_create(struct bitnet_user *user,
 					 const struct bitnet_model_load *u)
@@ -152,14 +191,18 @@ static struct bitnet_model *model_create(struct bitnet_user *user,
 	if (err)
 		goto out;
 	err = parse(model, &hdr);
+	if (!err)
+		err = find_chunks(model);
 	if (err)
 		goto out;
+	model->core.chunks = (const u8 *const *)model->chunks;
 	model->scratch_bytes = bn_scratch_bytes(&model->core);
 	model->scratch = bitnet_big_alloc(model->scratch_bytes);
 	err = model->scratch ? 0 : -ENOMEM;
 	if (err)
 		goto out;
 	bn_step_init(&model->step, &model->core, bitnet.ops, model->scratch);
+	model->step.dense = !bitnet.sparse;
 	return model;
 out:
 	bitnet_model_put(model);
@@ -394,7 +437,8 @@ int bitnet_model_info(struct bitnet_call *call)
 		.size = size,
 		.model_id = id,
 		.out_flags = READ_ONCE(model->flags),
-		.out_packing = BITNET_IMAGE_FMT_T2,
+		.out_packing = model->core.packing == BN_T1 ? BITNET_IMAGE_FMT_T1 :
+							      BITNET_IMAGE_FMT_T2,
 		.out_digest = model->core.digest,
 		.out_image_bytes = model->bytes,
 		.out_kv_bytes_per_token = bn_kv_bytes(&model->core, 1),

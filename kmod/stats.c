@@ -38,6 +38,7 @@ int bitnet_stats(struct bitnet_call *call)
 	u->out_queue_ns = file->count.queue_ns;
 	u->out_pinned_bytes = file->pinned_bytes;
 	u->out_kv_bytes = file->kv_bytes;
+	u->out_weight_bytes = file->count.weight_bytes;
 	memcpy(u->out_token_ns, file->count.token_ns, sizeof(u->out_token_ns));
 	spin_unlock(&bitnet.lock);
 	return bitnet_respond(call);
@@ -81,10 +82,16 @@ static int tokens_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(tokens);
 
+static int add_chunk_bytes(const struct bitnet_model *model, void *sum)
+{
+	*(u64 *)sum += model->chunk_bytes;
+	return 0;
+}
+
 static int stats_show(struct seq_file *m, void *unused)
 {
 	struct bitnet_counters count;
-	u64 used[BITNET_RES_COUNT], steps;
+	u64 used[BITNET_RES_COUNT], steps, chunk_bytes = 0;
 
 	spin_lock(&bitnet.lock);
 	count = bitnet.count;
@@ -92,18 +99,19 @@ static int stats_show(struct seq_file *m, void *unused)
 	steps = bitnet.steps;
 	spin_unlock(&bitnet.lock);
 
+	bitnet_models_each(0, add_chunk_bytes, &chunk_bytes);
 	seq_printf(m, "workers %u\nfiles %llu\nmodels %llu\nsessions %llu\njobs %llu\n",
 		   bitnet_workers_count(), used[BITNET_RES_FILES], used[BITNET_RES_MODELS],
 		   used[BITNET_RES_SESSIONS], used[BITNET_RES_JOBS]);
-	seq_printf(m, "pinned_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n",
-		   used[BITNET_RES_PINNED_BYTES], used[BITNET_RES_KV_BYTES],
+	seq_printf(m, "pinned_bytes %llu\ndirect_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n",
+		   used[BITNET_RES_PINNED_BYTES], chunk_bytes, used[BITNET_RES_KV_BYTES],
 		   used[BITNET_RES_RING_BYTES]);
 	seq_printf(m, "steps %llu\njobs_submitted %llu\njobs_done %llu\njobs_failed %llu\n"
 		   "jobs_cancelled %llu\ntokens_in %llu\ntokens_out %llu\n"
-		   "cpu_ns %llu\nqueue_ns %llu\n",
+		   "cpu_ns %llu\nqueue_ns %llu\nweight_bytes %llu\n",
 		   steps, count.jobs_submitted, count.jobs_done, count.jobs_failed,
 		   count.jobs_cancelled, count.tokens_in, count.tokens_out, count.cpu_ns,
-		   count.queue_ns);
+		   count.queue_ns, count.weight_bytes);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

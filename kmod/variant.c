@@ -22,7 +22,7 @@
 /* One GEMV that fits a section: what the benchmark measures. */
 #define BENCH_ROW_BYTES	256
 #define BENCH_ROWS	(BN_SECTION_BYTES / 4 / BENCH_ROW_BYTES)
-#define BENCH_COLS	(BENCH_ROW_BYTES / BN_T2_BLOCK_BYTES * BN_T2_BLOCK_COLS)
+#define BENCH_COLS	(BENCH_ROW_BYTES / BN_BLOCK_BYTES * BN_T2_BLOCK_COLS)
 #define BENCH_ROUNDS	64
 
 enum verdict { UNUSABLE, WRONG, GOOD };
@@ -86,10 +86,20 @@ static enum verdict __init selftest(const struct bn_ops *ops, void *scratch, u32
 /* Multiply-adds per microsecond of a GEMV out of the cache. */
 static u32 __init benchmark(const struct bn_ops *ops, void *scratch)
 {
-	const u8 *w = scratch;
-	const s8 *x = scratch + BENCH_ROWS * BENCH_ROW_BYTES;
-	s32 *y = scratch + BENCH_ROWS * BENCH_ROW_BYTES + BENCH_COLS;
 	const s32 x_sum = 0;
+	const struct bn_product p = {
+		.w = scratch,
+		.line_bytes = BENCH_ROW_BYTES,
+		.blocks = BENCH_ROW_BYTES / BN_BLOCK_BYTES,
+		.n = BENCH_ROWS,
+		.x = scratch + BENCH_ROWS * BENCH_ROW_BYTES,
+		.x_stride = BENCH_COLS,
+		.x_sum = &x_sum,
+		.batch = 1,
+		.y = scratch + BENCH_ROWS * BENCH_ROW_BYTES + BENCH_COLS,
+		.y_stride = BENCH_ROWS,
+		.tmp = scratch + BN_SELFTEST_BYTES - BN_TMP_BYTES,
+	};
 	u64 best = U64_MAX;
 
 	memset(scratch, 0, BN_SELFTEST_BYTES);
@@ -98,8 +108,7 @@ static u32 __init benchmark(const struct bn_ops *ops, void *scratch)
 
 		bitnet_fpu_begin();
 		start = ktime_get_ns();
-		ops->linear_t2(y, BENCH_ROWS, w, BENCH_ROW_BYTES, BENCH_ROWS, x, BENCH_COLS, &x_sum,
-			       1);
+		ops->linear[BN_T2](&p);
 		best = min(best, ktime_get_ns() - start);
 		bitnet_fpu_end(ops);
 		cond_resched();

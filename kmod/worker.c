@@ -53,6 +53,7 @@ enum engine_state { IDLE, BUILDING, ACTIVE, CLOSING, DELIVERING };
  * @jobs:	in the step, each with a reference; @n_jobs is 0 but while a step is in flight
  * @live:	of these, not ended. bitnet.lock
  * @ns:		time spent in sections
+ * @weight_bytes: weights read in them
  * @sleepers:	workers with @sleeping set
  * @paused:	the system prepares for suspend
  * @exiting:	the threads are being stopped
@@ -68,6 +69,7 @@ static struct engine {
 	u32 live;
 	u32 rows;
 	atomic64_t ns;
+	atomic64_t weight_bytes;
 	u64 start_ns;
 	atomic_t sleepers;
 	bool paused;
@@ -305,6 +307,7 @@ static bool seen_before(const struct bitnet_model *model, kuid_t uid)
 static void wipe_for_strangers(struct bitnet_model *model)
 {
 	bool stranger = false;
+	int cpu;
 
 	for (u32 i = 0; i < engine.n_jobs; i++)
 		if (!seen_before(model, engine.jobs[i]->file->user->uid))
@@ -312,6 +315,9 @@ static void wipe_for_strangers(struct bitnet_model *model)
 	if (!stranger)
 		return;
 	bn_step_wipe(&model->step);
+	/* Nobody computes now. */
+	for_each_cpu(cpu, &worker_cpus)
+		memset(per_cpu_ptr(&workers, cpu)->buffer, 0, BN_TILE_BYTES);
 	model->n_seen = 0;
 	for (u32 i = 0; i < engine.n_jobs; i++) {
 		kuid_t uid = engine.jobs[i]->file->user->uid;
@@ -345,6 +351,7 @@ static bool step_build(void)
 	while (choose()) {
 		wipe_for_strangers(engine.model);
 		atomic64_set(&engine.ns, 0);
+		atomic64_set(&engine.weight_bytes, 0);
 		engine.start_ns = ktime_get_ns();
 		if (WARN_ON_ONCE(begin())) {
 			deliver(false);
@@ -417,19 +424,22 @@ static void deliver_job_locked(struct bitnet_kjob *job, u64 now, struct list_hea
 		bitnet_job_run_locked(job);
 }
 
-static void charge_locked(struct bitnet_kjob *job, u64 ns)
+static void charge_locked(struct bitnet_kjob *job, u64 ns, u64 weight_bytes)
 {
 	job->cpu_ns += ns;
 	job->file->attained_ns += ns;
 	job->file->user->attained_ns += ns;
 	job->file->count.cpu_ns += ns;
 	bitnet.count.cpu_ns += ns;
+	job->file->count.weight_bytes += weight_bytes;
+	bitnet.count.weight_bytes += weight_bytes;
 }
 
 /* In state DELIVERING, or BUILDING when the step could not begin: results to their owners. */
 static void deliver(bool computed)
 {
 	u64 ns = atomic64_read(&engine.ns);
+	u64 weight_bytes = atomic64_read(&engine.weight_bytes);
 	u64 now = ktime_get_ns();
 	LIST_HEAD(ended);
 
@@ -438,7 +448,8 @@ static void deliver(bool computed)
 	for (u32 i = 0; i < engine.n_jobs; i++) {
 		struct bitnet_kjob *job = engine.jobs[i];
 
-		charge_locked(job, div_u64(ns * job->step_rows, engine.rows));
+		charge_locked(job, div_u64(ns * job->step_rows, engine.rows),
+			      div_u64(weight_bytes * job->step_rows, engine.rows));
 		if (job->kind != BITNET_JOB_LINEAR &&
 		    (job->state == BITNET_STATE_ENDED || !computed))
 			bn_job_abandon(&job->core);
@@ -530,6 +541,7 @@ static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 		close_step();
 	}
 	atomic64_add(ns, &engine.ns);
+	atomic64_add(bn_tile_weight_bytes(worker->buffer), &engine.weight_bytes);
 	if (opened)
 		wake_sleepers();
 	if (leave())
@@ -732,6 +744,33 @@ static void stop_threads(void)
 	smpboot_unregister_percpu_thread(&worker_threads);
 }
 
+static void free_buffers(void)
+{
+	int cpu;
+
+	for_each_cpu(cpu, &worker_cpus) {
+		kvfree_sensitive(per_cpu_ptr(&workers, cpu)->buffer, BN_TILE_BYTES);
+		per_cpu_ptr(&workers, cpu)->buffer = NULL;
+	}
+}
+
+/* Page-aligned: of a size that kmalloc() rounds up to pages, or vmalloc()'s. */
+static int alloc_buffers(void)
+{
+	int cpu;
+
+	for_each_cpu(cpu, &worker_cpus) {
+		void *buffer = kvzalloc_node(BN_TILE_BYTES, GFP_KERNEL, cpu_to_node(cpu));
+
+		if (!buffer) {
+			free_buffers();
+			return -ENOMEM;
+		}
+		per_cpu_ptr(&workers, cpu)->buffer = buffer;
+	}
+	return 0;
+}
+
 /**
  * bitnet_workers_init() - start the threads
  * @cpus:	list of CPUs; "": all but CPU 0 where there are more than two, else the last
@@ -751,12 +790,21 @@ int bitnet_workers_init(const char *cpus, const char *policy)
 		pr_err("policy=%s: neither \"other\" nor \"fifo:1\" .. \"fifo:99\"\n", policy);
 		return err;
 	}
-	err = smpboot_register_percpu_thread(&worker_threads);
+	err = alloc_buffers();
 	if (err)
 		return err;
+	err = smpboot_register_percpu_thread(&worker_threads);
+	if (err)
+		goto out_buffers;
 	err = register_pm_notifier(&pm_block);
 	if (err)
-		stop_threads();
+		goto out_threads;
+	return 0;
+
+out_threads:
+	stop_threads();
+out_buffers:
+	free_buffers();
 	return err;
 }
 
@@ -772,6 +820,7 @@ void bitnet_workers_exit(void)
 	stop_threads();
 	if (atomic_read(&engine.state) == ACTIVE || atomic_read(&engine.state) == CLOSING)
 		deliver(false);
+	free_buffers();
 }
 
 /** bitnet_workers_count() - threads that can compute now */

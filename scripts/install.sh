@@ -35,6 +35,10 @@ files() {
 	for f in userspace/completion/*; do
 		[ ! -e "$f" ] || echo "644 $f $PREFIX/share/bash-completion/completions/$(basename "$f" .bash)"
 	done
+	# What "bitnetctl bench" measures unless told otherwise.
+	for f in userspace/models/demo-i2_s.gguf userspace/models/ATTRIBUTION.txt; do
+		echo "644 $f $PREFIX/share/bitnet/${f##*/}"
+	done
 	for f in userspace/udev/*.rules; do
 		[ ! -e "$f" ] || echo "644 $f $PREFIX/lib/udev/rules.d/${f##*/}"
 	done
@@ -77,7 +81,7 @@ uninstall)
 	fi
 	files | while read -r _ _ to; do rm -f "$DESTDIR$to"; done
 	rm -f "$DESTDIR$LIBDIR/libbitnet.so"
-	for dir in "$sources" "$INCLUDEDIR/bitnet"; do
+	for dir in "$sources" "$INCLUDEDIR/bitnet" "$PREFIX/share/bitnet"; do
 		[ ! -d "$DESTDIR$dir" ] || find "$DESTDIR$dir" -depth -type d -empty -delete
 	done
 	[ -n "$DESTDIR" ] || ldconfig

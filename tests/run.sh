@@ -12,7 +12,7 @@
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
 #
 # A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
-# make one together, tests/{unit,golden,abi,fuzz,cli}/*.sh are scripts. tests/device/NAME.{c,sh} run in
+# make one together, and again with emulated instructions, tests/{unit,golden,abi,fuzz,cli}/*.sh are scripts. tests/device/NAME.{c,sh} run in
 # each guest, tests/fault/NAME.{c,sh} where the kernel can inject faults. All speak TAP on stdout (see
 # tap.h); the environment tells BITNET_TEST_MODEL (the demo model), BITNET_TEST_SIZE (ci or release),
 # BITNET_BED (the guest's id) and BITNET_TMP (an empty folder). TESTS=PATTERN runs only some programs.
@@ -94,7 +94,10 @@ host_suite() { # kind
 		name=$(basename "$f" .c)
 		[ "$1" = checkasm ] && name=checkasm
 		[ -e "$f" ] && program "$name" "$asan/tests/$1/$name"
-		[ "$1" = checkasm ] && break
+		if [ "$1" = checkasm ]; then
+			program checkasm-emulated "$asan/tests/checkasm/checkasm-emulated"
+			break
+		fi
 	done
 	for f in tests/"$1"/*.sh; do
 		if [ -e "$f" ]; then program "$(basename "$f")" bash "$f"; fi

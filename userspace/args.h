@@ -44,7 +44,7 @@ enum arg_completion {
  * @metavar:	what the help calls the value
  * @help:	one line
  * @min, @max:	numbers: range; @max 0: the type's
- * @choices:	ARG_CHOICE: names, NULL-terminated
+ * @choices:	ARG_CHOICE: names, NULL-terminated; else names that the shell may offer, or NULL
  * @completion:	what the shell may offer
  */
 struct arg {

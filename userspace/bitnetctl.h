@@ -74,6 +74,7 @@ int cmd_info(const struct command *self, int argc, char **argv);
 int cmd_status(const struct command *self, int argc, char **argv);
 int cmd_monitor(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
+int cmd_bench(const struct command *self, int argc, char **argv);
 int cmd_show(const struct command *self, int argc, char **argv);
 int cmd_pack(const struct command *self, int argc, char **argv);
 int cmd_help(const struct command *self, int argc, char **argv);
@@ -81,6 +82,6 @@ int cmd_version(const struct command *self, int argc, char **argv);
 int cmd_complete(int argc, char **argv);
 
 extern const struct arg run_args[], chat_args[], submit_args[], wait_args[], cancel_args[],
-	load_args[], status_args[], info_args[], verify_args[], show_args[], pack_args[], no_args[];
+	load_args[], status_args[], info_args[], verify_args[], bench_args[], show_args[], pack_args[], no_args[];
 
 #endif

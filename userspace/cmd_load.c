@@ -98,7 +98,7 @@ int cmd_load(const struct command *self, int argc, char **argv)
 	if (!ret)
 		ret = model_image(&file, &v.file, "packing", NULL, &err);
 	if (!ret) {
-		if (v.file.activation)
+		if (v.file.activation || v.file.packing)
 			note.ino = 0;	/* then the file alone does not tell what is loaded */
 		same.digest = note.digest = file.image.header->digest;
 		if (shared_models_each(find_digest, &same, NULL) > 0 &&

@@ -123,7 +123,11 @@ static const char *role_name(uint32_t role)
 {
 	static const char *const names[BITNET_ROLE_COUNT] = {
 		[BITNET_ROLE_TOKEN_EMBD] = "token_embd",
+		[BITNET_ROLE_TOKEN_EMBD_LOW] = "token_embd_low",
+		[BITNET_ROLE_TOKEN_EMBD_SCALE] = "token_embd_scale",
 		[BITNET_ROLE_OUTPUT] = "output",
+		[BITNET_ROLE_OUTPUT_LOW] = "output_low",
+		[BITNET_ROLE_OUTPUT_SCALE] = "output_scale",
 		[BITNET_ROLE_OUTPUT_NORM] = "output_norm",
 		[BITNET_ROLE_ROPE_FREQ] = "rope_freq",
 		[BITNET_ROLE_ATTN_Q] = "attn_q",
@@ -144,7 +148,9 @@ static const char *role_name(uint32_t role)
 
 static const char *format_name(uint32_t format)
 {
-	static const char *const names[] = { "?", "F32", "F16", "F64", "T2" };
+	static const char *const names[] = {
+		"?", "F32", "?", "F64", "T2", "T1", "T2_COLUMNS", "T1_COLUMNS", "I8",
+	};
 
 	return format < sizeof(names) / sizeof(names[0]) ? names[format] : "?";
 }

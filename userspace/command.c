@@ -135,6 +135,20 @@ const struct command commands[] = {
 			"the same tokens, log-probabilities, logits and integer products. Exit code 1 if not.",
 	},
 	{
+		.name = "bench",
+		.operands = "[MODEL]",
+		.args = bench_args,
+		.run = cmd_bench,
+		.summary = "how fast this machine is, beside its own limits",
+		.min_operands = 0,
+		.max_operands = 1,
+		.completion = COMPLETE_MODEL,
+		.details =
+			"First how fast it can read memory and multiply at all, then products, decoding, prefill\n"
+			"and sessions together, each as a share of the limit measured beside it. Without MODEL\n"
+			"the demo model, which fits into caches: for what large ones do, take a large one.",
+	},
+	{
 		.name = "show",
 		.operands = "FILE",
 		.args = show_args,

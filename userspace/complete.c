@@ -84,7 +84,7 @@ static const struct arg *find_option(const struct arg *table, const char *word)
 
 static void offer_value(const struct arg *a, const char *prefix)
 {
-	if (a->type == ARG_CHOICE)
+	if (a->choices)
 		for (int i = 0; a->choices[i]; i++)
 			offer(a->choices[i], prefix);
 	else

@@ -22,6 +22,9 @@
 
 const char *const engine_names[] = { "auto", "device", "local", NULL };
 const char *const activation_names[] = { "file", "relu2", "silu", NULL };
+const char *const packing_names[] = {
+	[PACKING_FASTER] = "faster", [PACKING_T1] = "t1", [PACKING_T2] = "t2", NULL
+};
 
 struct bitnet_engine_options engine_options(const struct engine_args *args)
 {
@@ -164,6 +167,7 @@ int model_image(struct bitnet_model_file *file, const struct file_args *args, co
 	struct bitnet_image_options options = {
 		.name = name,
 		.activation = args && args->activation ? activation_names[args->activation] : NULL,
+		.packing = args && args->packing ? packing_names[args->packing] : NULL,
 		.progress = out_progress,
 		.progress_arg = (void *)doing,
 	};
@@ -186,10 +190,37 @@ int model_check_image(const struct bitnet_image *image, const char *path, struct
 	return bitnet_error_hint(err, "%s", why.hint);
 }
 
+uint64_t model_huge_bytes(const struct bitnet_image *image)
+{
+	uint64_t from = (uintptr_t)image->base, to = from + image->map_bytes, bytes = 0;
+	unsigned long long start, end, kib, page_kib = 4;
+	FILE *f = fopen("/proc/self/smaps", "re");
+	bool inside = false;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx ", &start, &end) == 2)
+			inside = start < to && end > from;
+		else if (inside && sscanf(line, "KernelPageSize: %llu kB", &kib) == 1)
+			page_kib = kib;
+		/* of a mapping of hugetlbfs, none of the counters of transparent ones count */
+		else if (inside && page_kib > 4 && sscanf(line, "Private_Hugetlb: %llu kB", &kib) == 1)
+			bytes += kib << 10;
+		else if (inside && (sscanf(line, "AnonHugePages: %llu kB", &kib) == 1 ||
+				    sscanf(line, "FilePmdMapped: %llu kB", &kib) == 1))
+			bytes += kib << 10;
+	}
+	if (f)
+		fclose(f);
+	/* a mapping may reach beyond the image */
+	return bytes < image->length ? bytes : image->length;
+}
+
 /* Open the shared model @name and see that it is what the file says. */
 static int use_shared(struct model *m, const struct file_args *args, const char *name,
 		      struct bitnet_error *err)
 {
+	struct file_args same = args ? *args : (struct file_args){ 0 };
 	struct registry_note note;
 	int ret;
 
@@ -200,10 +231,13 @@ static int use_shared(struct model *m, const struct file_args *args, const char 
 	if (ret)
 		goto close;
 	/* a file read in another way than it says is not what its note says either */
-	if (args->activation || registry_read(name, &note) || note.digest != m->info.out_digest ||
-	    !registry_same_file(&note, m->file.path)) {
+	if (same.activation || same.packing || registry_read(name, &note) ||
+	    note.digest != m->info.out_digest || !registry_same_file(&note, m->file.path)) {
 		/* not known to be the same, so compare what is inside */
-		ret = model_image(&m->file, args, "packing", NULL, err);
+		if (!same.packing)
+			same.packing = m->info.out_packing == BITNET_IMAGE_FMT_T1 ? PACKING_T1 :
+										    PACKING_T2;
+		ret = model_image(&m->file, &same, "packing", NULL, err);
 		if (ret)
 			goto close;
 		if (m->file.image.header->digest != m->info.out_digest) {
@@ -230,6 +264,8 @@ static int load_own(struct model *m, struct bitnet_error *err)
 	int ret;
 
 	registry_make_name(m->file.image.header->name, label);
+	m->image_bytes = m->file.image.length;
+	m->huge_bytes = model_huge_bytes(&m->file.image);
 	ret = bitnet_engine_model_load(m->engine, &m->file.image, label, 0, &m->id, err);
 	if (ret)
 		return ret;
@@ -240,6 +276,7 @@ static int put_model(const struct model_request *rq, struct model *m, const char
 		     struct bitnet_error *err)
 {
 	bool device = bitnet_engine_kind(m->engine) == BITNET_ENGINE_DEVICE;
+	bool as_it_says = !rq->file->activation && !rq->file->packing;
 	struct search search = { 0 };
 	int ret;
 
@@ -253,7 +290,7 @@ static int put_model(const struct model_request *rq, struct model *m, const char
 		if (ret)
 			return ret;
 	}
-	if (device && !rq->file->activation && find_shared(&search, &m->file) &&
+	if (device && as_it_says && find_shared(&search, &m->file) &&
 	    !use_shared(m, rq->file, search.name, NULL))
 		return 0;
 	if (!m->file.image.base) {
@@ -261,7 +298,7 @@ static int put_model(const struct model_request *rq, struct model *m, const char
 		if (ret)
 			return ret;
 		memset(&search, 0, sizeof(search));
-		if (device && !rq->file->activation && find_shared(&search, &m->file) &&
+		if (device && as_it_says && find_shared(&search, &m->file) &&
 		    !use_shared(m, rq->file, search.name, NULL))
 			return 0;
 	}

@@ -27,9 +27,12 @@ extern const char *const engine_names[];
 struct file_args {
 	const char *pre_tokenizer, *template;
 	int activation;		/* index into activation_names; 0: what the file says */
+	int packing;		/* index into packing_names; 0: what is faster here */
 };
 
-extern const char *const activation_names[];
+enum { PACKING_FASTER, PACKING_T1, PACKING_T2 };
+
+extern const char *const activation_names[], *const packing_names[];
 
 /* The two parts are apart because not every verb renders conversations. */
 #define FILE_ARGS(T, m)										\
@@ -37,7 +40,10 @@ extern const char *const activation_names[];
 	    "pre-tokenizer, where the file names none or a wrong one"),				\
 	ARG("activation", 0, ARG_CHOICE, T, m.activation, "NAME",				\
 	    "relu2 or silu, where the file's architecture is misleading",			\
-	    .choices = activation_names)
+	    .choices = activation_names),							\
+	ARG("packing", 0, ARG_CHOICE, T, m.packing, "NAME",					\
+	    "of a GGUF's weights: t1 (1.6 bits), t2 (2 bits), or the faster one here",		\
+	    .choices = packing_names)
 
 #define TEMPLATE_ARG(T, m)									\
 	ARG("template", 0, ARG_STRING, T, m.template, "NAME",					\
@@ -70,6 +76,8 @@ struct model_request {
  * @engine_info: what the engine is
  * @shared:	name of the shared model in use, or empty
  * @fallback:	why the local engine runs although auto was asked for, or empty
+ * @image_bytes, @huge_bytes: memory of the image that is or was in this process, and how much of it
+ *		is in huge pages; 0 if it was the device's from the start
  */
 struct model {
 	struct bitnet_model_file file;
@@ -79,6 +87,7 @@ struct model {
 	struct bitnet_info engine_info;
 	char shared[BITNET_NAME_BYTES];
 	char fallback[256];
+	uint64_t image_bytes, huge_bytes;
 };
 
 /** engine_options() - as bitnet_engine_open() wants them */
@@ -98,6 +107,9 @@ int model_image(struct bitnet_model_file *file, const struct file_args *args, co
 
 /** model_check_image() - all weights of an image, with the file's name in the error */
 int model_check_image(const struct bitnet_image *image, const char *path, struct bitnet_error *err);
+
+/** model_huge_bytes() - how much of an image in this process is in huge pages */
+uint64_t model_huge_bytes(const struct bitnet_image *image);
 
 int model_open(const struct model_request *request, struct model *m, struct bitnet_error *err);
 void model_close(struct model *m);

@@ -28,6 +28,9 @@
 #define BN_EXP_P3	0.166665196f
 #define BN_EXP_P4	0.49999994f
 
+#define BN_HEAD_LEAST	0x1p-100f	/* see head_quantize() */
+#define BN_HEAD_SLACK	0x1p-120f	/* see head_lower() */
+
 /* pi/2 as three exact 23-bit parts and a rest, for bn_sincos() */
 #define BN_PIO2_1	0x1.921fb4p+0
 #define BN_PIO2_2	0x1.4442dp-24
@@ -64,5 +67,24 @@ float bn_f16_to_f32(u16 h);
 
 /** bn_f32_to_f16() - nearest even, overflow to infinity; NaNs become quiet, payload cut */
 u16 bn_f32_to_f16(float f);
+
+/**
+ * bn_head_q_max() - the largest integer that head_quantize() may make of a row
+ * @top:	largest magnitude in it
+ * @l1:		sum of all
+ *
+ * So that no sum of products with s8 overflows: with q = x * (m / top), rounded, 128 * sum |q| is
+ * at most 128 * (l1 * m / top + n / 2) but for the rounding of all of that, for which 2^-10 is
+ * left. A row with few large elements gets more bits than one whose elements are all alike.
+ */
+static inline s32 bn_head_q_max(float top, float l1, u32 n_pad)
+{
+	float room = 16777216.0f - 64.0f - 0.51f * (float)n_pad;
+	float m = room * (1.0f - 0x1p-10f) * (top / l1);
+
+	if (!(m >= 1.0f))		/* NaN too */
+		return 1;
+	return m < 32639.0f ? (s32)m : 32639;
+}
 
 #endif /* BN_FLOAT_H */

@@ -7,7 +7,8 @@
  */
 #include "bn_image.h"
 
-#define GLOBAL_TENSORS	4	/* TOKEN_EMBD, OUTPUT, OUTPUT_NORM, ROPE_FREQ */
+#define GLOBAL_TENSORS	BITNET_ROLE_LAYER
+#define OUTPUT_TENSORS	3	/* of these, what a tied image has not */
 #define LAYER_TENSORS	(BITNET_ROLE_COUNT - BITNET_ROLE_LAYER)
 
 _Static_assert(sizeof(struct bitnet_image_header) == 256, "image header is 256 bytes");
@@ -72,7 +73,7 @@ enum bn_err bn_image_check_header(const struct bitnet_image_header *hdr, u64 len
 
 /* What the architecture wants a role to be, and where its view goes */
 struct slot {
-	u32 format, rows, cols;
+	u32 format, rows, cols;		/* format: of plain arrays */
 	void *view;			/* plain arrays: the pointer to set, whatever its type */
 	struct bn_matrix *matrix;	/* or ternary matrices */
 	bool wanted;
@@ -88,7 +89,6 @@ static void slot_vector(struct slot *s, u32 format, u32 rows, u32 cols, void *vi
 
 static void slot_matrix(struct slot *s, u32 rows, u32 cols, struct bn_matrix *matrix)
 {
-	s->format = BITNET_IMAGE_FMT_T2;
 	s->rows = rows;
 	s->cols = cols;
 	s->matrix = matrix;
@@ -103,10 +103,24 @@ static bool find_slot(struct slot *s, struct bn_model *m, u32 flags, u32 role, u
 	s->wanted = true;
 	switch (role) {
 	case BITNET_ROLE_TOKEN_EMBD:
-		slot_vector(s, BITNET_IMAGE_FMT_F16, m->vocab, m->hidden, &m->token_embd);
+		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->token_embd.high);
+		break;
+	case BITNET_ROLE_TOKEN_EMBD_LOW:
+		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->token_embd.low);
+		break;
+	case BITNET_ROLE_TOKEN_EMBD_SCALE:
+		slot_vector(s, BITNET_IMAGE_FMT_F32, 1, m->vocab, &m->token_embd.scale);
 		break;
 	case BITNET_ROLE_OUTPUT:
-		slot_vector(s, BITNET_IMAGE_FMT_F16, m->vocab, m->hidden, &m->output);
+		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->output.high);
+		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
+		break;
+	case BITNET_ROLE_OUTPUT_LOW:
+		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->output.low);
+		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
+		break;
+	case BITNET_ROLE_OUTPUT_SCALE:
+		slot_vector(s, BITNET_IMAGE_FMT_F32, 1, m->vocab, &m->output.scale);
 		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
 		break;
 	case BITNET_ROLE_OUTPUT_NORM:
@@ -159,24 +173,47 @@ static bool find_slot(struct slot *s, struct bn_model *m, u32 flags, u32 role, u
 static u32 row_bytes(u32 format, u32 cols)
 {
 	switch (format) {
-	case BITNET_IMAGE_FMT_F16:
-		return bn_round_up(cols * 2, BITNET_IMAGE_ALIGN);
+	case BITNET_IMAGE_FMT_I8:
+		return bn_round_up(cols, BITNET_IMAGE_ALIGN);
 	case BITNET_IMAGE_FMT_F32:
 		return bn_round_up(cols * 4, BITNET_IMAGE_ALIGN);
-	case BITNET_IMAGE_FMT_F64:
-		return bn_round_up(cols * 8, BITNET_IMAGE_ALIGN);
 	default:
-		return bn_t2_row_bytes(cols);
+		return bn_round_up(cols * 8, BITNET_IMAGE_ALIGN);
 	}
 }
 
-/* Dimensions have passed the limits, so rows * row_bytes stays far below 2^64. */
-static bool tensor_fits(const struct bitnet_image_tensor *t, const struct slot *s, u64 table_offset,
-			u64 table_end, u64 length)
+/* The one format of a matrix: of the model's packing, and by column where a step reads columns. */
+static u32 matrix_format(const struct bn_model *m, u32 role)
 {
-	if (t->format != s->format || t->rows != s->rows || t->cols != s->cols ||
-	    t->row_bytes != row_bytes(s->format, s->cols) ||
-	    t->bytes != (u64)t->rows * t->row_bytes)
+	bool by_column = role == BITNET_ROLE_FFN_DOWN && m->activation == BITNET_ACT_RELU2;
+
+	if (m->packing == BN_T1)
+		return by_column ? BITNET_IMAGE_FMT_T1_COLUMNS : BITNET_IMAGE_FMT_T1;
+	return by_column ? BITNET_IMAGE_FMT_T2_COLUMNS : BITNET_IMAGE_FMT_T2;
+}
+
+/* Dimensions have passed the limits, so rows * row_bytes stays far below 2^64. */
+static bool matrix_fits(const struct bn_model *m, const struct bitnet_image_tensor *t)
+{
+	bool by_column = bn_format_by_column(t->format);
+
+	return t->format == matrix_format(m, t->role) &&
+	       t->row_bytes == bn_line_bytes(m->packing, by_column ? t->rows : t->cols) &&
+	       t->bytes == (u64)(by_column ? t->cols : t->rows) * t->row_bytes;
+}
+
+static bool array_fits(const struct bitnet_image_tensor *t, const struct slot *s)
+{
+	return t->format == s->format && t->row_bytes == row_bytes(s->format, s->cols) &&
+	       t->bytes == (u64)t->rows * t->row_bytes;
+}
+
+static bool tensor_fits(const struct bn_model *m, const struct bitnet_image_tensor *t,
+			const struct slot *s, u64 table_offset, u64 table_end, u64 length)
+{
+	if (t->rows != s->rows || t->cols != s->cols)
+		return false;
+	if (s->matrix ? !matrix_fits(m, t) : !array_fits(t, s))
 		return false;
 	if (t->__resv0 || !all_zero(t->__resv1, sizeof(t->__resv1)))
 		return false;
@@ -198,7 +235,7 @@ static bool take_tensor(struct bn_model *m, const struct bitnet_image_header *hd
 	if (t->layer >= (t->role < BITNET_ROLE_LAYER ? 1 : m->n_layers))
 		return false;
 	if (!find_slot(&s, m, hdr->flags, t->role, t->layer) ||
-	    !tensor_fits(t, &s, hdr->tensor_offset, table_end, length))
+	    !tensor_fits(m, t, &s, hdr->tensor_offset, table_end, length))
 		return false;
 	if (s.matrix) {
 		if (s.matrix->data)
@@ -206,7 +243,9 @@ static bool take_tensor(struct bn_model *m, const struct bitnet_image_header *hd
 		s.matrix->data = base + t->offset;
 		s.matrix->rows = t->rows;
 		s.matrix->cols = t->cols;
-		s.matrix->row_bytes = t->row_bytes;
+		s.matrix->line_bytes = t->row_bytes;
+		s.matrix->packing = m->packing;
+		s.matrix->by_column = bn_format_by_column(t->format);
 		memcpy(&s.matrix->scale, &t->scale, sizeof(t->scale));
 		return true;
 	}
@@ -224,7 +263,7 @@ enum bn_err bn_model_parse(struct bn_model *m, struct bn_layer *layers,
 			   u32 *bad)
 {
 	u64 end = 0;
-	u32 expected = 3 + !(hdr->flags & BITNET_IMAGE_F_TIED) +
+	u32 expected = GLOBAL_TENSORS - (hdr->flags & BITNET_IMAGE_F_TIED ? OUTPUT_TENSORS : 0) +
 		hdr->n_layers * (hdr->flags & BITNET_IMAGE_F_SUB_NORMS ? LAYER_TENSORS
 								       : LAYER_TENSORS - 2);
 
@@ -241,12 +280,14 @@ enum bn_err bn_model_parse(struct bn_model *m, struct bn_layer *layers,
 	m->vocab = hdr->vocab;
 	m->max_ctx = hdr->max_ctx;
 	m->activation = hdr->activation;
+	m->packing = hdr->flags & BITNET_IMAGE_F_T1 ? BN_T1 : BN_T2;
 	m->digest = hdr->digest;
-	m->hidden_pad = bn_round_up(m->hidden, BN_T2_BLOCK_COLS);
-	m->ffn_pad = bn_round_up(m->ffn, BN_T2_BLOCK_COLS);
-	m->attn_pad = bn_round_up(m->n_heads * m->head_dim, BN_T2_BLOCK_COLS);
+	m->base = base;
+	m->hidden_pad = bn_cols_pad(m->hidden);
+	m->ffn_pad = bn_cols_pad(m->ffn);
+	m->attn_pad = bn_cols_pad(m->n_heads * m->head_dim);
 	m->head_pad = bn_round_up(m->head_dim, BN_LANES);
-	m->embd_stride = row_bytes(BITNET_IMAGE_FMT_F16, m->hidden) / 2;
+	m->embd_stride = row_bytes(BITNET_IMAGE_FMT_I8, m->hidden);
 	memcpy(&m->norm_eps, &hdr->norm_eps, sizeof(m->norm_eps));
 
 	/* Each accepted entry fills a slot of its own: as many as there are slots fill them all. */

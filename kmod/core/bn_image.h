@@ -43,26 +43,31 @@ enum bn_err bn_model_parse(struct bn_model *m, struct bn_layer *layers,
 /** bn_kv_bytes() - key/value cache bytes of @n_ctx tokens. Cannot overflow within the limits. */
 u64 bn_kv_bytes(const struct bn_model *m, u32 n_ctx);
 
-/**
- * bn_t2_row_bytes() - bytes of a packed row of @cols weights
- */
-static inline u32 bn_t2_row_bytes(u32 cols)
+/** bn_format_is_ternary() - is this BITNET_IMAGE_FMT_* one of ternary matrices? */
+static inline bool bn_format_is_ternary(u32 format)
 {
-	return bn_round_up(cols, BN_T2_BLOCK_COLS) / BN_T2_BLOCK_COLS * BN_T2_BLOCK_BYTES;
+	return format >= BITNET_IMAGE_FMT_T2 && format <= BITNET_IMAGE_FMT_T1_COLUMNS;
+}
+
+/** bn_format_by_column() - does it store columns one behind the other? */
+static inline bool bn_format_by_column(u32 format)
+{
+	return format == BITNET_IMAGE_FMT_T2_COLUMNS || format == BITNET_IMAGE_FMT_T1_COLUMNS;
 }
 
 /**
- * bn_pack_t2() - pack one row of codes
- * @dst:	bn_t2_row_bytes(@cols) bytes
- * @codes:	@cols bytes, 0/1/2 = -1/0/+1
- * @cols:	weights
+ * bn_pack_line() - pack one line of codes
+ * @packing:	BN_T2 or BN_T1
+ * @dst:	bn_line_bytes(@packing, @n) bytes
+ * @codes:	@n bytes, 0/1/2 = -1/0/+1
+ * @n:		weights
  *
  * Padding is code 1 (zero). Context: any, no FPU.
  */
-void bn_pack_t2(u8 *dst, const u8 *codes, u32 cols);
+void bn_pack_line(u32 packing, u8 *dst, const u8 *codes, u32 n);
 
-/** bn_unpack_t2() - the reverse of bn_pack_t2(); invalid code 3 comes out as 3 */
-void bn_unpack_t2(u8 *codes, const u8 *src, u32 cols);
+/** bn_unpack_line() - the reverse; t2's invalid code 3 comes out as 3 */
+void bn_unpack_line(u32 packing, u8 *codes, const u8 *src, u32 n);
 
 /**
  * bn_hash64() - hash of @bytes (for image digests), chained through @seed

@@ -44,6 +44,7 @@ enum bn_err bn_job_check_request(const struct bitnet_job *r)
 void bn_job_import(struct bn_job *j, const struct bitnet_job *r)
 {
 	j->kind = r->kind;
+	j->all_logits = r->flags & BITNET_JOB_F_HASH;
 	j->n_input = r->input_count;
 	j->max_tokens = r->max_tokens;
 	j->sampling.seed = r->seed;
@@ -196,6 +197,7 @@ void bn_job_arm(struct bn_job *j, struct bn_step *s)
 		struct bn_sampler *sampler = &s->samplers[j->slot0 + i];
 
 		sampler->params = &j->sampling;
+		sampler->all_logits = j->all_logits;
 		if (j->kind == BITNET_JOB_SCORE) {
 			sampler->recent = NULL;
 			sampler->n_recent = 0;

@@ -25,6 +25,7 @@ struct bn_job {
 	u32 n_input;
 	u32 max_tokens;
 	struct bn_sampler_params sampling;
+	bool all_logits;		/* hashes of all logits are wanted */
 	u32 stop[BN_MAX_STOP];
 	u32 n_stop;
 	/* state, zeroed by bn_job_init() */

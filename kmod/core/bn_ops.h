@@ -3,8 +3,8 @@
  * bn_ops.h - the operations that have one implementation per instruction set ("variant")
  *
  * Every variant gives the same bits as the scalar reference, bn_ops_ref.c, for all inputs including
- * NaN, infinities, denormals and the invalid weight code 3 (which acts as weight +2). What makes
- * that possible:
+ * NaN, infinities, denormals and the invalid weight code 3 of t2 (which acts as weight +2; bytes of
+ * t1 that no weights make act as some weights). What makes that possible:
  *
  *   - integer sums are exact (and wrap, where nonsense in x_sum makes them overflow);
  *   - a float reduction of n elements uses BN_LANES partial sums, element i going to lane i % 16 in
@@ -33,25 +33,96 @@
 #define BN_CPU_AVXVNNI		(1U << 1)	/* AVX-VNNI (vpdpbusd, VEX) */
 #define BN_CPU_AVX512VNNI	(1U << 2)	/* AVX512F, BW, VL, DQ, VNNI; the OS saves zmm */
 
+/**
+ * struct bn_product - what linear() and columns() of struct bn_ops compute
+ * @y:		int32; row b at y + b * y_stride
+ * @y_stride:	in elements
+ * @w:		first line of packed weights, 64-byte aligned
+ * @line_bytes:	from one line to the next, a multiple of BN_BLOCK_BYTES
+ * @blocks:	blocks of each line to compute with: linear() takes all of a line, that is
+ *		@line_bytes / BN_BLOCK_BYTES; columns() those of some outputs
+ * @index:	numbers of the lines wanted, ascending; NULL: 0 .. n-1. The caller's own, trusted
+ * @n:		lines wanted, >= 1
+ * @ahead:	further elements of @index (or lines, where that is NULL) that the next call will
+ *		ask for: may be prefetched
+ * @x:		int8, row b at x + b * x_stride; linear(): 64-byte aligned
+ * @x_stride:	in bytes; linear(): a multiple of 64
+ * @x_sum:	x_sum[b] = sum of x[b][*]; not used by columns()
+ * @batch:	1 .. BN_MAX_ROWS
+ * @tmp:	BN_TMP_BYTES of the caller, 64-byte aligned, contents of no meaning
+ */
+struct bn_product {
+	s32 *y;
+	size_t y_stride;
+	const u8 *w;
+	u32 line_bytes;
+	u32 blocks;
+	const u32 *index;
+	u32 n;
+	u32 ahead;
+	const s8 *x;
+	size_t x_stride;
+	const s32 *x_sum;
+	u32 batch;
+	void *tmp;
+};
+
+#define BN_TMP_BYTES	65536
+
+/**
+ * struct bn_head - what head_full() and head_top() of struct bn_ops compute
+ * @y:		f32, slot s at y + s * y_stride
+ * @y_stride:	in elements
+ * @high, @low:	first row of the planes, 64-byte aligned
+ * @scale:	of the first row; 4-byte alignment only
+ * @row_bytes:	from one row to the next, of both planes
+ * @index:	numbers of the rows wanted, in any order; NULL: 0 .. n-1. The caller's own, trusted
+ * @n:		rows wanted, >= 1
+ * @x:		slot s at x + s * x_stride, 64-byte aligned: f32, or what head_quantize() made
+ * @x_stride:	in bytes, a multiple of 64
+ * @step:	head_top(): of each slot
+ * @n_pad:	multiple of 64, <= row_bytes. From the true length on x is zero, but not the planes
+ * @slots:	1 .. BN_MAX_HEAD_ROWS
+ */
+struct bn_head {
+	float *y;
+	size_t y_stride;
+	const s8 *high, *low;
+	const float *scale;
+	size_t row_bytes;
+	const u32 *index;
+	u32 n;
+	const void *x;
+	size_t x_stride;
+	const float *step;
+	u32 n_pad;
+	u32 slots;
+};
+
+#define BN_HEAD_Q_BYTES(n_pad)	(2 * (n_pad) + 64)
+#define BN_HEAD_ROWS		64	/* whose largest lower bound head_lower() gives */
+
 struct bn_ops {
 	const char *name;	/* "ref", "avx2", "avxvnni", "avx512vnni" */
 	u32 needs;		/* BN_CPU_* bits */
-	u32 macs_per_us;	/* rough speed of linear_t2, for sizing tiles */
+	u32 macs_per_us;	/* rough speed of linear() with t2 and batch 1, for sizing pieces */
+	u32 batch_macs_per_us;	/* the same of large batches */
 
 	/**
-	 * @linear_t2: y[b][r] = sum over c of (code(r, c) - 1) * x[b][c]
-	 * @y:		int32; row b at y + b * y_stride, elements r = 0 .. rows-1
-	 * @y_stride:	in elements
-	 * @w:		packed rows; 64-byte aligned
-	 * @row_bytes:	stride of @w; = blocks of 64 bytes * 256 weights: the columns computed
-	 * @rows:	weight rows, any number >= 1
-	 * @x:		int8, row b at x + b * x_stride; row_bytes * 4 elements each, padding zero
-	 * @x_stride:	in bytes, >= row_bytes * 4
-	 * @x_sum:	x_sum[b] = sum of x[b][*]
-	 * @batch:	1 .. BN_MAX_ROWS
+	 * @linear: lines are rows: y[b][i] = sum over c of (code(index[i], c) - 1) * x[b][c]
+	 *
+	 * By packing. i = 0 .. n-1: y is dense also where @index skips lines. @x has
+	 * blocks * bn_block_cols() elements a row, padding zero.
 	 */
-	void (*linear_t2)(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u32 rows,
-			  const s8 *x, size_t x_stride, const s32 *x_sum, u32 batch);
+	void (*linear[BN_PACKINGS])(const struct bn_product *p);
+
+	/**
+	 * @columns: lines are columns: y[b][o] += sum over i of code(index[i], o) * x[b][index[i]]
+	 *
+	 * By packing. o = 0 .. blocks * bn_block_cols() - 1. Adds codes, 0 .. 2 (3 for t2's invalid
+	 * one), not weights: whoever starts the sum starts it with -x_sum[b].
+	 */
+	void (*columns[BN_PACKINGS])(const struct bn_product *p);
 
 	/**
 	 * @quantize: absmax int8: s = 127 / max(max|x|, 1e-5), q = x * s, rounded half to even and
@@ -61,7 +132,7 @@ struct bn_ops {
 	 * @inv:	out, 1 / s as f32: multiplies back (computed as max(max|x|, 1e-5) / 127)
 	 * @x:		f32, @n_pad elements, padding zero. A NaN or infinite product rounds to -128
 	 *		(as cvtps2dq's 0x80000000 does after saturation)
-	 * @n_pad:	multiple of BN_T2_BLOCK_COLS
+	 * @n_pad:	multiple of 64
 	 */
 	void (*quantize)(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad);
 
@@ -83,14 +154,20 @@ struct bn_ops {
 	void (*dequant)(float *y, const s32 *acc, u32 n, float scale, bool add);
 
 	/**
-	 * @glu: y[i] = f(g[i]) * u[i], f(g) = max(g, 0)^2 (0 for NaN) or g / (1 + exp(-g))
+	 * @glu: y[i] = g[i]^2 * u[i] where g[i] > 0, else 0; or g[i] / (1 + exp(-g[i])) * u[i]
+	 *
+	 * With RELU2 u[i] does not matter where g[i] <= 0 or is NaN: it need not be computed.
 	 * @activation:	BITNET_ACT_*
 	 * @n:		any; 4-byte alignment only
 	 */
 	void (*glu)(float *y, const float *g, const float *u, u32 n, u32 activation);
 
-	/** @f16_to_f32: n elements, 2/4-byte alignment only. f16 signalling NaNs become quiet */
-	void (*f16_to_f32)(float *y, const u16 *x, u32 n);
+	/**
+	 * @embed: y[i] = (f32)(256 * high[i] + low[i]) * scale
+	 * @y:		f32, @n elements, none behind them is written
+	 * @high, @low:	one row of each plane, readable up to the next multiple of 16
+	 */
+	void (*embed)(float *y, const s8 *high, const s8 *low, float scale, u32 n);
 
 	/** @f32_to_f16: round to nearest even, overflow to infinity, NaN stays a quiet NaN */
 	void (*f32_to_f16)(u16 *y, const float *x, u32 n);
@@ -121,14 +198,57 @@ struct bn_ops {
 			  u32 head_pad, u32 heads, u32 n);
 
 	/**
-	 * @head: logits[i] = dot(h, e_i) over f16 rows
-	 * @logits:	f32, @rows
-	 * @h:		f32, @n_pad
-	 * @e:		f16 rows of @stride elements
-	 * @n_pad:	multiple of BN_LANES, <= stride; both padded with zeros
+	 * @head_full: logits: y[s][i] = dot(x[s], (f32)(256 * high + low) of row i) * scale[row i]
+	 *
+	 * The dot is a lane reduction over @n_pad elements; a NaN is BN_F32_NAN. This is the
+	 * definition of a logit.
 	 */
-	void (*head)(float *logits, const float *h, const u16 *e, size_t stride, u32 rows,
-		     u32 n_pad);
+	void (*head_full)(const struct bn_head *p);
+
+	/**
+	 * @head_quantize: a row of x as integers for head_top()
+	 * @q:		out, BN_HEAD_Q_BYTES(@n_pad); the variant's own form of the integers
+	 * @step:	out, f32: 256 * top / m, where top = max(max-reduction of |x|, 2^-100) and
+	 *		m = bn_head_q_max(top, @l1, @n_pad)
+	 * @l1:		out, f32: lane reduction of |x|; NaN is BN_F32_NAN
+	 *
+	 * q = x * (m / top), rounded half to even and clamped to -m .. m; a NaN gives -m.
+	 */
+	void (*head_quantize)(void *q, float *step, float *l1, const float *x, u32 n_pad);
+
+	/**
+	 * @head_top: approximate logits of the high plane alone: y[s][i] = (D * step[s]) * scale[i]
+	 *
+	 * D = (f32)(sum of high * q), the sum being exact in int32: bn_head_q_max() sees to it.
+	 * @x holds rows of head_quantize(); @low and @index are not used. A NaN is BN_F32_NAN.
+	 */
+	void (*head_top)(const struct bn_head *p);
+
+	/**
+	 * @head_lower: what is the largest logit of each 64 rows at least?
+	 * @max:	out, f32: max-reductions of y - e over BN_HEAD_ROWS rows each, where
+	 *		e = (|scale| * bound + 2^-120) + (y - y)
+	 * @y:		f32, @n approximate logits; 4-byte alignment only, as of @scale
+	 *
+	 * (y - y) is zero, or NaN if y is not finite: such a row is not counted.
+	 */
+	void (*head_lower)(float *max, const float *y, const float *scale, float bound, u32 n);
+
+	/**
+	 * @head_pick: which of rows @from .. @n - 1 may reach @threshold?
+	 * @index:	out, room for @most
+	 * @most:	stop when so many were found, at least 1
+	 *
+	 * Those for which y + e < threshold is false, with e as above. Return: how many.
+	 */
+	u32 (*head_pick)(u32 *index, const float *y, const float *scale, float bound,
+			 float threshold, u32 from, u32 n, u32 most);
+
+	/**
+	 * @head_drop: y[i] = y[i] < threshold ? -inf : y[i]
+	 * Return: elements that are not -inf now.
+	 */
+	u32 (*head_drop)(float *y, float threshold, u32 n);
 
 	/** @max_value: max-reduction of n >= 1 floats (any alignment), -inf if all are NaN */
 	float (*max_value)(const float *x, u32 n);

@@ -8,6 +8,7 @@
 #include "bn_float.h"
 #include "bn_image.h"
 #include "bn_ops.h"
+#include "x86/bn_x86.h"
 
 static float float_of(u32 bits)
 {
@@ -50,28 +51,98 @@ static float lanes_max(float *lane)
 	return lane[0];
 }
 
-static void linear_t2(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u32 rows, const s8 *x,
-		      size_t x_stride, const s32 *x_sum, u32 batch)
+#define MAX_FIELDS	5	/* weights in a byte */
+
+/* The codes of a packed byte, of weights that are BN_BLOCK_BYTES apart. Returns how many */
+static inline u32 codes_of(u32 packing, u8 byte, s32 *codes)
 {
-	for (u32 b = 0; b < batch; b++) {
-		for (u32 r = 0; r < rows; r++) {
-			const u8 *row = w + (size_t)r * row_bytes;
-			const s8 *in = x + b * x_stride;
-			u32 sum = -(u32)x_sum[b];	/* unsigned: wraps if x_sum is nonsense */
+	u32 fields = bn_block_cols(packing) / BN_BLOCK_BYTES, b = byte;
 
-			for (u32 i = 0; i < row_bytes; i++) {
-				u32 col = i / BN_T2_BLOCK_BYTES * BN_T2_BLOCK_COLS +
-					  i % BN_T2_BLOCK_BYTES;
-
-				for (u32 field = 0; field < 4; field++) {
-					s32 code = row[i] >> (2 * field) & 3;
-
-					sum += (u32)(code * in[col + field * BN_T2_BLOCK_BYTES]);
-				}
-			}
-			y[b * y_stride + r] = (s32)sum;
+	for (u32 i = 0; i < fields; i++) {
+		if (packing == BN_T1) {
+			codes[i] = 3 * b >> 8;
+			b = 3 * b & 255;
+		} else {
+			codes[i] = b >> (2 * i) & 3;
 		}
 	}
+	return fields;
+}
+
+/* Number of the first weight of byte @i of a line */
+static inline u32 first_weight(u32 packing, u32 i)
+{
+	return i / BN_BLOCK_BYTES * bn_block_cols(packing) + i % BN_BLOCK_BYTES;
+}
+
+static u32 line_number(const struct bn_product *p, u32 i)
+{
+	return p->index ? p->index[i] : i;
+}
+
+/* Sums are unsigned: they wrap if x_sum, or what y holds already, is nonsense. */
+static void linear(const struct bn_product *p, u32 packing)
+{
+	for (u32 b = 0; b < p->batch; b++) {
+		const s8 *x = p->x + b * p->x_stride;
+
+		for (u32 i = 0; i < p->n; i++) {
+			const u8 *line = p->w + (size_t)line_number(p, i) * p->line_bytes;
+			u32 sum = -(u32)p->x_sum[b];
+
+			for (u32 j = 0; j < p->blocks * BN_BLOCK_BYTES; j++) {
+				s32 codes[MAX_FIELDS];
+				u32 fields = codes_of(packing, line[j], codes);
+				u32 c = first_weight(packing, j);
+
+				for (u32 k = 0; k < fields; k++)
+					sum += (u32)(codes[k] * x[c + k * BN_BLOCK_BYTES]);
+			}
+			p->y[b * p->y_stride + i] = (s32)sum;
+		}
+	}
+}
+
+static void columns(const struct bn_product *p, u32 packing)
+{
+	for (u32 i = 0; i < p->n; i++) {
+		const u8 *line = p->w + (size_t)line_number(p, i) * p->line_bytes;
+
+		for (u32 j = 0; j < p->blocks * BN_BLOCK_BYTES; j++) {
+			s32 codes[MAX_FIELDS];
+			u32 fields = codes_of(packing, line[j], codes);
+			u32 o = first_weight(packing, j);
+
+			for (u32 b = 0; b < p->batch; b++) {
+				s32 x = p->x[b * p->x_stride + line_number(p, i)];
+				s32 *y = p->y + b * p->y_stride + o;
+
+				for (u32 k = 0; k < fields; k++)
+					y[k * BN_BLOCK_BYTES] = (s32)((u32)y[k * BN_BLOCK_BYTES] +
+								      (u32)(codes[k] * x));
+			}
+		}
+	}
+}
+
+void bn_linear_t2_ref(const struct bn_product *p)
+{
+	linear(p, BN_T2);
+}
+
+void bn_linear_t1_ref(const struct bn_product *p)
+{
+	linear(p, BN_T1);
+}
+
+void bn_columns_t2_ref(const struct bn_product *p)
+{
+	columns(p, BN_T2);
+}
+
+void bn_columns_t1_ref(const struct bn_product *p)
+{
+	columns(p, BN_T1);
 }
 
 static void quantize(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad)
@@ -129,8 +200,11 @@ static void glu(float *y, const float *g, const float *u, u32 n, u32 activation)
 		float a;
 
 		if (activation == BITNET_ACT_RELU2) {
-			a = larger(g[i], 0.0f);
-			a = a * a;
+			if (!(g[i] > 0.0f)) {
+				y[i] = 0.0f;
+				continue;
+			}
+			a = g[i] * g[i];
 		} else {
 			a = g[i] / (1.0f + bn_exp(-g[i]));
 		}
@@ -138,10 +212,15 @@ static void glu(float *y, const float *g, const float *u, u32 n, u32 activation)
 	}
 }
 
-static void f16_to_f32(float *y, const u16 *x, u32 n)
+static float element(const s8 *high, const s8 *low, u32 i)
+{
+	return (float)(256 * high[i] + low[i]);
+}
+
+static void embed(float *y, const s8 *high, const s8 *low, float scale, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		y[i] = bn_f16_to_f32(x[i]);
+		y[i] = one_nan(element(high, low, i) * scale);
 }
 
 static void f32_to_f16(u16 *y, const float *x, u32 n)
@@ -202,10 +281,113 @@ static void attention(float *acc, float *ml, const float *q, const u16 *k, const
 	}
 }
 
-static void head(float *logits, const float *h, const u16 *e, size_t stride, u32 rows, u32 n_pad)
+static void head_full(const struct bn_head *p)
 {
-	for (u32 r = 0; r < rows; r++)
-		logits[r] = one_nan(dot_f16(h, e + r * stride, n_pad));
+	for (u32 s = 0; s < p->slots; s++) {
+		const float *x = (const void *)((const u8 *)p->x + s * p->x_stride);
+
+		for (u32 i = 0; i < p->n; i++) {
+			u32 row = p->index ? p->index[i] : i;
+			const s8 *high = p->high + row * p->row_bytes;
+			const s8 *low = p->low + row * p->row_bytes;
+			float lane[BN_LANES];
+
+			lanes_fill(lane, 0.0f);
+			for (u32 j = 0; j < p->n_pad; j++)
+				lane[j % BN_LANES] =
+					lane[j % BN_LANES] + x[j] * element(high, low, j);
+			p->y[s * p->y_stride + i] = one_nan(lanes_sum(lane) * p->scale[row]);
+		}
+	}
+}
+
+static void head_quantize(void *q, float *step, float *l1, const float *x, u32 n_pad)
+{
+	float sums[BN_LANES], tops[BN_LANES], top, sum, m, factor;
+	s16 *out = q;
+
+	lanes_fill(sums, 0.0f);
+	lanes_fill(tops, 0.0f);
+	for (u32 i = 0; i < n_pad; i++) {
+		float a = x[i] < 0.0f ? -x[i] : x[i];
+
+		sums[i % BN_LANES] = sums[i % BN_LANES] + a;
+		tops[i % BN_LANES] = larger(a, tops[i % BN_LANES]);
+	}
+	top = larger(lanes_max(tops), BN_HEAD_LEAST);
+	sum = lanes_sum(sums);
+	m = (float)bn_head_q_max(top, sum, n_pad);
+	factor = m / top;
+	for (u32 i = 0; i < n_pad; i++) {
+		float p = x[i] * factor;
+
+		if (!(p >= -m))				/* NaN too */
+			p = -m;
+		else if (p >= m)
+			p = m;
+		out[i] = (s16)((p + 12582912.0f) - 12582912.0f);
+	}
+	*step = 256.0f * (top / m);
+	*l1 = one_nan(sum);
+}
+
+static void head_top(const struct bn_head *p)
+{
+	for (u32 s = 0; s < p->slots; s++) {
+		const s16 *q = (const void *)((const u8 *)p->x + s * p->x_stride);
+
+		for (u32 i = 0; i < p->n; i++) {
+			const s8 *high = p->high + i * p->row_bytes;
+			s32 sum = 0;
+
+			for (u32 j = 0; j < p->n_pad; j++)
+				sum += high[j] * q[j];
+			p->y[s * p->y_stride + i] = one_nan((float)sum * p->step[s] * p->scale[i]);
+		}
+	}
+}
+
+/* How far the approximate logit @y can be off, or NaN if nothing is known */
+static float head_error(float y, float scale, float bound)
+{
+	return ((scale < 0.0f ? -scale : scale) * bound + BN_HEAD_SLACK) + (y - y);
+}
+
+static void head_lower(float *max, const float *y, const float *scale, float bound, u32 n)
+{
+	float lane[BN_LANES];
+
+	for (u32 from = 0; from < n; from += BN_HEAD_ROWS) {
+		lanes_fill(lane, float_of(BN_F32_INF | BN_F32_SIGN));
+		for (u32 i = from; i < n && i < from + BN_HEAD_ROWS; i++)
+			lane[i % BN_LANES] = larger(y[i] - head_error(y[i], scale[i], bound),
+						    lane[i % BN_LANES]);
+		max[from / BN_HEAD_ROWS] = lanes_max(lane);
+	}
+}
+
+static u32 head_pick(u32 *index, const float *y, const float *scale, float bound, float threshold,
+		     u32 from, u32 n, u32 most)
+{
+	u32 found = 0;
+
+	for (u32 i = from; i < n && found < most; i++)
+		if (!(y[i] + head_error(y[i], scale[i], bound) < threshold))
+			index[found++] = i;
+	return found;
+}
+
+static u32 head_drop(float *y, float threshold, u32 n)
+{
+	const float none = float_of(BN_F32_INF | BN_F32_SIGN);
+	u32 left = 0;
+
+	for (u32 i = 0; i < n; i++) {
+		if (y[i] < threshold)
+			y[i] = none;
+		left += y[i] != none;
+	}
+	return left;
 }
 
 static float max_value(const float *x, u32 n)
@@ -247,16 +429,23 @@ const struct bn_ops bn_ops_ref = {
 	.name = "ref",
 	.needs = 0,
 	.macs_per_us = 1000,
-	.linear_t2 = linear_t2,
+	.batch_macs_per_us = 1000,
+	.linear = { [BN_T2] = bn_linear_t2_ref, [BN_T1] = bn_linear_t1_ref },
+	.columns = { [BN_T2] = bn_columns_t2_ref, [BN_T1] = bn_columns_t1_ref },
 	.quantize = quantize,
 	.rmsnorm = rmsnorm,
 	.dequant = dequant,
 	.glu = glu,
-	.f16_to_f32 = f16_to_f32,
+	.embed = embed,
 	.f32_to_f16 = f32_to_f16,
 	.rope = rope,
 	.attention = attention,
-	.head = head,
+	.head_full = head_full,
+	.head_quantize = head_quantize,
+	.head_top = head_top,
+	.head_lower = head_lower,
+	.head_pick = head_pick,
+	.head_drop = head_drop,
 	.max_value = max_value,
 	.sum_exp = sum_exp,
 	.clear = clear,

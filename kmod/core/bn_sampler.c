@@ -22,6 +22,7 @@
 
 enum phase {
 	PHASE_START,
+	PHASE_COMPACT,
 	PHASE_MAX,
 	PHASE_COUNT,		/* top-k */
 	PHASE_COUNT_TIES,
@@ -38,9 +39,10 @@ static u32 min2(u32 a, u32 b)
 	return a < b ? a : b;
 }
 
+/* Of what there is to choose from: the vocabulary, or what was left of it */
 static u32 n_blocks(const struct bn_sampler *s)
 {
-	return (s->vocab + BN_VOCAB_BLOCK - 1) / BN_VOCAB_BLOCK;
+	return (s->n + BN_VOCAB_BLOCK - 1) / BN_VOCAB_BLOCK;
 }
 
 /* Same order as the logits, equal for equal ones (so also for both zeros), NaN lowest. */
@@ -137,13 +139,16 @@ static s32 logprob_of(const struct bn_sampler *s, float logit)
 	return lp < 0 ? (s32)(lp - 0.5) : 0;
 }
 
-static bool end(struct bn_sampler *s, u32 token)
+/* The token is that of logit @at. */
+static bool end(struct bn_sampler *s, u32 at)
 {
 	float logit;
+	u32 token;
 
-	if (token >= s->vocab)
-		token = 0;
-	logit = s->logits[token];
+	if (at >= s->n)
+		at = 0;
+	token = s->compact ? s->tokens[at] : at;
+	logit = s->logits[at];
 	for (u32 i = 0; i < s->n_recent; i++)
 		if (s->recent[i] == token)
 			logit = s->saved[i];
@@ -173,10 +178,9 @@ static void model_distribution(struct bn_sampler *s)
 
 static void penalize(struct bn_sampler *s)
 {
-	u32 ppm = s->params->repeat_penalty_ppm;
-	float penalty = (float)ppm / (float)BITNET_PPM;
+	float penalty = (float)s->params->repeat_penalty_ppm / (float)BITNET_PPM;
 
-	if (!ppm || ppm == BITNET_PPM)
+	if (!bn_sampler_penalizes(s->params))
 		s->n_recent = 0;
 	for (u32 i = 0; i < s->n_recent; i++) {
 		float *logit = &s->logits[s->recent[i]];
@@ -193,7 +197,7 @@ static bool select_first(struct bn_sampler *s)
 
 	if (!p->temperature_ppm)
 		enter(s, PHASE_GREEDY);
-	else if (p->top_k && p->top_k < s->vocab)
+	else if (p->top_k && p->top_k < s->n)
 		enter_selection(s, PHASE_COUNT);
 	else if (p->top_p_ppm && p->top_p_ppm < BITNET_PPM)
 		enter_selection(s, PHASE_MASS);
@@ -203,14 +207,19 @@ static bool select_first(struct bn_sampler *s)
 	return true;
 }
 
-static bool start(struct bn_sampler *s)
+/* The range of the next piece of @blocks blocks; false at the end of the pass. */
+static bool next_range(struct bn_sampler *s, u32 blocks, u32 *from, u32 *to)
 {
-	model_distribution(s);
-	if (s->force != BN_SAMPLE) {
-		s->n_recent = 0;
-		return end(s, s->force);
-	}
-	penalize(s);
+	if (s->block >= n_blocks(s))
+		return false;
+	*from = s->block * BN_VOCAB_BLOCK;
+	*to = min2(*from + blocks * BN_VOCAB_BLOCK, s->n);
+	s->block += blocks;
+	return true;
+}
+
+static bool find_first(struct bn_sampler *s)
+{
 	s->max = s->model_max;
 	if (!s->n_recent)
 		return select_first(s);
@@ -219,15 +228,47 @@ static bool start(struct bn_sampler *s)
 	return true;
 }
 
-/* The range of the next piece of @blocks blocks; false at the end of the pass. */
-static bool next_range(struct bn_sampler *s, u32 blocks, u32 *from, u32 *to)
+static bool start(struct bn_sampler *s)
 {
-	if (s->block >= n_blocks(s))
-		return false;
-	*from = s->block * BN_VOCAB_BLOCK;
-	*to = min2(*from + blocks * BN_VOCAB_BLOCK, s->vocab);
-	s->block += blocks;
+	u32 left = 0;
+
+	model_distribution(s);
+	if (s->force != BN_SAMPLE) {
+		s->n_recent = 0;
+		return end(s, s->force);
+	}
+	penalize(s);
+	for (u32 b = 0; s->tokens && b < n_blocks(s); b++)
+		left += s->blocks[b].left;
+	if (!left || left > BN_MAX_CANDIDATES)
+		return find_first(s);
+	enter(s, PHASE_COMPACT);
+	s->n_compact = 0;
 	return true;
+}
+
+/* In ascending order of tokens, as before; never behind where it comes from */
+static bool compact(struct bn_sampler *s)
+{
+	u32 from, to;
+
+	while (s->block < n_blocks(s) && !s->blocks[s->block].left)
+		s->block++;
+	if (next_range(s, 1, &from, &to)) {
+		for (u32 i = from; i < to && s->n_compact < BN_MAX_CANDIDATES; i++) {
+			if (s->logits[i] == -__builtin_inff())
+				continue;
+			s->logits[s->n_compact] = s->logits[i];
+			s->tokens[s->n_compact++] = i;
+		}
+		return true;
+	}
+	if (!s->n_compact)
+		return end(s, 0);	/* cannot be: there were as many as were counted */
+	s->compact = true;
+	s->n = s->n_compact;
+	s->tie_last = s->n - 1;
+	return find_first(s);
 }
 
 static bool find_max(struct bn_sampler *s)
@@ -333,7 +374,7 @@ static bool ties(struct bn_sampler *s)
 
 	if (!next_range(s, SCAN_BLOCKS, &from, &to)) {
 		/* Cannot be: there are as many as were counted. Keep what there is. */
-		to = s->vocab;
+		to = s->n;
 	} else {
 		u32 i = from;
 
@@ -418,6 +459,8 @@ void bn_sampler_start(struct bn_sampler *s)
 	s->logprob = BITNET_LOGPROB_NONE;
 	s->hash = 0;
 	s->key_lo = 0;
+	s->n = s->vocab;
+	s->compact = false;
 	s->tie_last = s->vocab - 1;
 	enter(s, PHASE_START);
 }
@@ -427,6 +470,8 @@ bool bn_sampler_run(struct bn_sampler *s)
 	switch ((enum phase)s->phase) {
 	case PHASE_START:
 		return start(s);
+	case PHASE_COMPACT:
+		return compact(s);
 	case PHASE_MAX:
 		return find_max(s);
 	case PHASE_COUNT:

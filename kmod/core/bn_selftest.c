@@ -90,49 +90,125 @@ static u16 *take_f16s(struct test *t, u32 n)
 	return x;
 }
 
-static bool linear_t2(struct test *t, u32 round)
+/* Ascending numbers of @n lines out of about twice as many, or all of them: NULL */
+static const u32 *take_index(struct test *t, u32 n)
+{
+	u32 *index = take(t, n * sizeof(*index));
+
+	for (u32 i = 0; i < n; i++)
+		index[i] = 2 * i + rnd(t) % 2;
+	return rnd(t) % 2 ? index : NULL;
+}
+
+/* Weights and activations for @lines lines of @blocks blocks and @cols activations */
+static void take_product(struct test *t, struct bn_product *p, u32 round, u32 lines, u32 cols)
 {
 	static const u8 fill[] = { 0xff, 0xaa, 0x00 };
 	static const s8 extreme[] = { -128, 127, -127 };
-	u32 blocks = between(t, 1, 6), rows = 1 + round % 5, batch = 1 + rnd(t) % 12;
-	u32 row_bytes = blocks * BN_T2_BLOCK_BYTES, cols = blocks * BN_T2_BLOCK_COLS;
-	size_t y_bytes;
-	s32 *want, *got, *x_sum;
-	u8 *w;
+	u32 bytes = lines * p->blocks * BN_BLOCK_BYTES;
+	s32 *x_sum = take(t, p->batch * sizeof(*x_sum));
+	u8 *w = take(t, bytes);
 	s8 *x;
+
+	p->x_stride = bn_round_up(cols, 64);
+	x = take(t, p->batch * p->x_stride);
+	for (u32 i = 0; i < bytes; i++)
+		w[i] = round < 3 ? fill[round] : rnd(t);
+	for (u32 b = 0; b < p->batch; b++) {
+		x_sum[b] = 0;
+		for (u32 i = 0; i < p->x_stride; i++) {
+			s8 value = round < 3 ? extreme[round] : (s8)rnd(t);
+
+			x[b * p->x_stride + i] = i < cols ? value : 0;
+			x_sum[b] += x[b * p->x_stride + i];
+		}
+	}
+	p->w = w;
+	p->line_bytes = p->blocks * BN_BLOCK_BYTES;
+	p->x = x;
+	p->x_sum = x_sum;
+	p->tmp = take(t, BN_TMP_BYTES);
+}
+
+static bool linear(struct test *t, u32 round, u32 packing)
+{
+	struct bn_product p = {
+		.blocks = between(t, 1, 6), .n = 1 + round % 5, .batch = 1 + rnd(t) % 12,
+	};
+	s32 *want, *got;
+	size_t bytes;
 
 	/* one long row, so that 16-bit sums would overflow; otherwise little for one section */
 	if (round == 0) {
-		row_bytes = 4096;
-		cols = 4 * row_bytes;
-		rows = 1;
-		batch = 1;
-	} else if (rows * blocks * batch > 48) {
-		batch = 1;
+		p.blocks = 64;
+		p.n = 1;
+		p.batch = 1;
+	} else if (p.n * p.blocks * p.batch > 48) {
+		p.batch = 1;
 	}
-	w = take(t, rows * row_bytes);
-	x = take(t, batch * cols);
-	x_sum = take(t, batch * sizeof(*x_sum));
-	for (u32 i = 0; i < rows * row_bytes; i++)
-		w[i] = round < 3 ? fill[round] : rnd(t);
-	for (u32 b = 0; b < batch; b++) {
-		x_sum[b] = 0;
-		for (u32 i = 0; i < cols; i++) {
-			x[b * cols + i] = round < 3 ? extreme[round] : (s8)rnd(t);
-			x_sum[b] += x[b * cols + i];
-		}
+	p.index = take_index(t, p.n);
+	take_product(t, &p, round, 2 * p.n, p.blocks * bn_block_cols(packing));
+	p.y_stride = p.n;
+	bytes = p.batch * p.n * sizeof(*want);
+	want = take_output(t, bytes);
+	got = take_output(t, bytes);
+	p.y = want;
+	t->ref->linear[packing](&p);
+	p.y = got;
+	t->ops->linear[packing](&p);
+	return same(got, want, bytes);
+}
+
+static bool columns(struct test *t, u32 round, u32 packing)
+{
+	struct bn_product p = {
+		.blocks = 1, .n = between(t, 1, 24), .batch = 1 + rnd(t) % 5,
+	};
+	s32 *want, *got;
+	size_t bytes;
+
+	if (round == 0) {		/* many columns: 16-bit sums would overflow */
+		p.n = 96;
+		p.batch = 1;
 	}
-	y_bytes = batch * rows * sizeof(*want);
-	want = take_output(t, y_bytes);
-	got = take_output(t, y_bytes);
-	t->ref->linear_t2(want, rows, w, row_bytes, rows, x, cols, x_sum, batch);
-	t->ops->linear_t2(got, rows, w, row_bytes, rows, x, cols, x_sum, batch);
-	return same(got, want, y_bytes);
+	p.index = take_index(t, p.n);
+	take_product(t, &p, round, 2 * p.n, 2 * p.n);
+	p.y_stride = bn_block_cols(packing);
+	bytes = p.batch * p.y_stride * sizeof(*want);
+	want = take_output(t, bytes);
+	got = take_output(t, bytes);
+	memset(want, 0x21, bytes);
+	memset(got, 0x21, bytes);
+	p.y = want;
+	t->ref->columns[packing](&p);
+	p.y = got;
+	t->ops->columns[packing](&p);
+	return same(got, want, bytes);
+}
+
+static bool linear_t2(struct test *t, u32 round)
+{
+	return linear(t, round, BN_T2);
+}
+
+static bool linear_t1(struct test *t, u32 round)
+{
+	return linear(t, round, BN_T1);
+}
+
+static bool columns_t2(struct test *t, u32 round)
+{
+	return columns(t, round, BN_T2);
+}
+
+static bool columns_t1(struct test *t, u32 round)
+{
+	return columns(t, round, BN_T1);
 }
 
 static bool quantize(struct test *t, u32 round)
 {
-	u32 n = BN_T2_BLOCK_COLS * (1 + round % 3);
+	u32 n = 64 * (1 + round);
 	float *x = take_floats(t, n), *inv_want = take_output(t, 4), *inv_got = take_output(t, 4);
 	s8 *want = take_output(t, n), *got = take_output(t, n);
 	s32 *sum_want = take_output(t, 4), *sum_got = take_output(t, 4);
@@ -179,14 +255,26 @@ static bool glu(struct test *t, u32 round)
 	return same(got, want, n * sizeof(*want));
 }
 
-static bool f16_to_f32(struct test *t, u32 round)
+/* Planes of @bytes bytes: any, the extremes that sums could overflow with, or near nothing */
+static s8 *take_plane(struct test *t, u32 round, u32 bytes)
 {
-	u32 n = between(t, 1, 300);
-	u16 *x = take_f16s(t, n);
+	static const s8 extreme[] = { -128, 127 };
+	s8 *plane = take(t, bytes);
+
+	for (u32 i = 0; i < bytes; i++)
+		plane[i] = round < 2 ? extreme[round] : (s8)((s8)rnd(t) >> (round % 3 * 2));
+	return plane;
+}
+
+static bool embed(struct test *t, u32 round)
+{
+	u32 n = between(t, 1, 300), n_pad = bn_round_up(n, BN_LANES);
+	s8 *high = take_plane(t, round, n_pad), *low = take_plane(t, round, n_pad);
+	float *scale = take_floats(t, 1);
 	float *want = take_output(t, n * sizeof(*want)), *got = take_output(t, n * sizeof(*got));
 
-	t->ref->f16_to_f32(want, x, n);
-	t->ops->f16_to_f32(got, x, n);
+	t->ref->embed(want, high, low, *scale, n);
+	t->ops->embed(got, high, low, *scale, n);
 	return same(got, want, n * sizeof(*want));
 }
 
@@ -237,18 +325,97 @@ static bool attention(struct test *t, u32 round)
 	return same(got, want, acc_bytes) && same(ml_got, ml_want, ml_bytes);
 }
 
-static bool head(struct test *t, u32 round)
+/* Rows and slots of a head; the rows wanted are some of twice as many */
+static struct bn_head take_head(struct test *t, u32 round)
 {
-	u32 n = BN_LANES * between(t, 1, 12), stride = n + BN_LANES * (round % 2);
-	u32 rows = between(t, 1, 9);
-	float *h = take_floats(t, n);
-	u16 *e = take_f16s(t, rows * stride);
-	size_t bytes = rows * sizeof(float);
+	u32 rows;
+	struct bn_head p = {
+		.n_pad = round == 0 ? 2048 : 64 * between(t, 1, 8), .n = between(t, 1, 5),
+		.slots = 1 + round % 4,
+	};
+
+	if (round == 0)
+		p.n = 1;
+	rows = 2 * p.n;
+	p.row_bytes = p.n_pad + 64 * (round % 2);
+	p.high = take_plane(t, round, rows * (u32)p.row_bytes);
+	p.low = take_plane(t, round, rows * (u32)p.row_bytes);
+	p.scale = take_floats(t, rows);
+	p.step = take_floats(t, p.slots);
+	p.y_stride = p.n + round % 3;
+	return p;
+}
+
+static bool head_full(struct test *t, u32 round)
+{
+	struct bn_head p = take_head(t, round);
+	size_t bytes = p.slots * p.y_stride * sizeof(float);
 	float *want = take_output(t, bytes), *got = take_output(t, bytes);
 
-	t->ref->head(want, h, e, stride, rows, n);
-	t->ops->head(got, h, e, stride, rows, n);
+	p.index = take_index(t, p.n);
+	p.x = take_floats(t, p.slots * p.n_pad);
+	p.x_stride = p.n_pad * sizeof(float);
+	p.y = want;
+	t->ref->head_full(&p);
+	p.y = got;
+	t->ops->head_full(&p);
 	return same(got, want, bytes);
+}
+
+/* The form of the integers is a variant's own: what is compared is what comes of it. */
+static bool head_top(struct test *t, u32 round)
+{
+	struct bn_head p = take_head(t, round);
+	size_t bytes = p.slots * p.y_stride * sizeof(float);
+	float *want = take_output(t, bytes), *got = take_output(t, bytes);
+	float *step_want = take_output(t, 16), *step_got = take_output(t, 16);
+	float *l1_want = take_output(t, 16), *l1_got = take_output(t, 16);
+	float *x = take_floats(t, p.slots * p.n_pad);
+	u8 *q_want, *q_got;
+
+	p.x_stride = BN_HEAD_Q_BYTES(p.n_pad);
+	q_want = take(t, p.slots * p.x_stride);
+	q_got = take(t, p.slots * p.x_stride);
+	for (u32 i = 0; round == 0 && i < p.n_pad; i++)
+		x[i] = 1.0f;		/* the largest integers with the largest bytes */
+	for (u32 s = 0; s < p.slots; s++) {
+		t->ref->head_quantize(q_want + s * p.x_stride, step_want + s, l1_want + s,
+				      x + s * p.n_pad, p.n_pad);
+		t->ops->head_quantize(q_got + s * p.x_stride, step_got + s, l1_got + s,
+				      x + s * p.n_pad, p.n_pad);
+	}
+	p.y = want;
+	p.x = q_want;
+	t->ref->head_top(&p);
+	p.y = got;
+	p.x = q_got;
+	t->ops->head_top(&p);
+	return same(step_got, step_want, 16) && same(l1_got, l1_want, 16) &&
+		same(got, want, bytes);
+}
+
+static bool head_bounds(struct test *t, u32 round)
+{
+	u32 n = between(t, 1, 300), most = between(t, 1, 300), from = rnd(t) % n, end;
+	float *y = take_floats(t, n), *scale = take_floats(t, n), *bounds = take_floats(t, 2);
+	u32 *want = take_output(t, most * 4), *got = take_output(t, most * 4);
+	float *left_want = take_output(t, n * 4), *left_got = take_output(t, n * 4);
+	u32 lower = (n + BN_HEAD_ROWS - 1) / BN_HEAD_ROWS;
+	float *lower_want = take_output(t, lower * 4), *lower_got = take_output(t, lower * 4);
+
+	if (round % 2)		/* so that the errors do not hide everything */
+		bounds[0] = 0x1p-6f;
+	memcpy(left_want, y, n * sizeof(*y));
+	memcpy(left_got, y, n * sizeof(*y));
+	t->ref->head_lower(lower_want, y, scale, bounds[0], n);
+	t->ops->head_lower(lower_got, y, scale, bounds[0], n);
+	end = t->ref->head_pick(want, y, scale, bounds[0], bounds[1], from, n, most);
+	if (t->ops->head_pick(got, y, scale, bounds[0], bounds[1], from, n, most) != end)
+		return false;
+	if (t->ref->head_drop(left_want, bounds[1], n) != t->ops->head_drop(left_got, bounds[1], n))
+		return false;
+	return same(lower_got, lower_want, lower * 4) && same(got, want, most * 4) &&
+		same(left_got, left_want, n * 4);
 }
 
 static bool reductions(struct test *t, u32 round)
@@ -268,8 +435,8 @@ static bool reductions(struct test *t, u32 round)
 }
 
 static bool (*const tests[])(struct test *t, u32 round) = {
-	linear_t2, quantize, rmsnorm, dequant, glu, f16_to_f32, f32_to_f16, rope, attention, head,
-	reductions,
+	linear_t2, linear_t1, columns_t2, columns_t1, quantize, rmsnorm, dequant, glu, embed,
+	f32_to_f16, rope, attention, head_full, head_top, head_bounds, reductions,
 };
 
 enum bn_err bn_selftest(const struct bn_ops *ops, u32 nr, void *scratch)

@@ -11,6 +11,8 @@
 
 #include <linux/bitnet_image.h>
 
+_Static_assert(sizeof(struct bn_tile_buffer) <= BN_TILE_BYTES, "tile buffer");
+
 static float *row_of(float *buffer, u32 row, u32 stride)
 {
 	return buffer + (size_t)row * stride;
@@ -29,10 +31,11 @@ static bool embed(struct bn_step *s, u32 row)
 	struct bn_scratch *sc = s->scratch;
 	float *cos = row_of(sc->cos, row, sc->rope_stride);
 	float *sin = row_of(sc->sin, row, sc->rope_stride);
+	size_t at = (size_t)s->rows[row].token * m->embd_stride;
 	double pos = s->rows[row].pos;
 
-	s->ops->f16_to_f32(row_of(sc->x, row, sc->wide_stride),
-			   m->token_embd + (size_t)s->rows[row].token * m->embd_stride, m->hidden);
+	s->ops->embed(row_of(sc->x, row, sc->x_stride), m->token_embd.high + at,
+		      m->token_embd.low + at, m->token_embd.scale[s->rows[row].token], m->hidden);
 	for (u32 j = 0; j < m->rope_dims / 2; j++)
 		bn_sincos(pos * m->rope_freq[j], &sin[j], &cos[j]);
 	return false;
@@ -47,15 +50,14 @@ static void quantize(struct bn_step *s, u32 row, const float *x, u32 n_pad)
 }
 
 /*
- * Norm (@g may be NULL: none) of a row of @buffer, and its int8 form as input of the next product.
- * Long rows take two pieces.
+ * Norm (@g may be NULL: none) of row @row, which is @x, and its int8 form as input of the next
+ * product. Long rows take two pieces.
  */
-static bool norm_quantize(struct bn_step *s, u32 row, float *buffer, const float *g, u32 n,
+static bool norm_quantize(struct bn_step *s, u32 row, const float *x, const float *g, u32 n,
 			  u32 n_pad, u32 *cursor)
 {
 	struct bn_scratch *sc = s->scratch;
-	const float *x = row_of(buffer, row, sc->wide_stride);
-	float *norm = row_of(sc->norm, row, sc->wide_stride);
+	float *norm = row_of(sc->norm, row, sc->norm_stride);
 
 	if (!g) {
 		quantize(s, row, x, n_pad);
@@ -113,7 +115,7 @@ static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
 	struct bn_scratch *sc = s->scratch;
 	const float *att = row_of(sc->att, row, sc->att_stride);
 	const float *ml = row_of(sc->ml, row, sc->ml_stride);
-	float *mix = row_of(sc->mix, row, sc->wide_stride);
+	float *mix = row_of(sc->mix, row, sc->mix_stride);
 
 	for (u32 h = head; h < head + heads; h++) {
 		/* No weight at all: every score was NaN or -inf. */
@@ -166,30 +168,60 @@ static bool attention(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
 
 /* ---- ternary products ------------------------------------------------------------------------ */
 
-/* Products of weight rows [r0, r0 + n) with all rows' int8 form, into columns @col ... of acc. */
-static void product(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, u32 col)
+/* Where int32 products are put before they become floats: in memory that floats use otherwise */
+static s32 *sums(struct bn_scratch *sc)
+{
+	return (s32 *)sc->norm;
+}
+
+/* Multiply; the lines from the first to the last one wanted are looked up together. */
+static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
+		     struct bn_tile_buffer *buffer)
+{
+	size_t first = p->index ? (size_t)p->index[0] * p->line_bytes : 0;
+	size_t last = p->index ? (size_t)p->index[p->n - 1] * p->line_bytes :
+				 (size_t)(p->n - 1) * p->line_bytes;
+	u64 bytes = last - first + (u64)p->blocks * BN_BLOCK_BYTES;
+
+	p->w = bn_weights_at(s->model, p->w + first, bytes) - first;
+	if (w->by_column)
+		s->ops->columns[w->packing](p);
+	else
+		s->ops->linear[w->packing](p);
+	buffer->weight_bytes += (u64)p->n * p->blocks * BN_BLOCK_BYTES;
+}
+
+/* All rows' int8 form with lines of @w, into @y; index and n are the caller's */
+static struct bn_product product(struct bn_step *s, const struct bn_matrix *w, s32 *y,
+				 size_t y_stride, void *tmp)
 {
 	struct bn_scratch *sc = s->scratch;
 
-	s->ops->linear_t2(sc->acc + col, sc->acc_stride, w->data + (size_t)r0 * w->row_bytes,
-			  w->row_bytes, n, sc->q8, sc->q8_stride, sc->q_sum, s->n_rows);
+	return (struct bn_product){
+		.y = y, .y_stride = y_stride, .w = w->data, .line_bytes = w->line_bytes,
+		.blocks = w->line_bytes / BN_BLOCK_BYTES, .x = sc->q8, .x_stride = sc->q8_stride,
+		.x_sum = sc->q_sum, .batch = s->n_rows, .tmp = tmp,
+	};
 }
 
-/* Columns @col ... of acc as floats at @y + @at of each row; added there with @add. */
-static void scale_out(struct bn_step *s, const struct bn_matrix *w, u32 col, u32 n, float *y,
-		      u32 at, bool add)
+/* Rows [r0, r0 + n) of @w with all rows, into the sums from column @col on */
+static void rows_product(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, s32 *y,
+			 size_t y_stride, struct bn_tile_buffer *buffer)
 {
-	struct bn_scratch *sc = s->scratch;
+	struct bn_product p = product(s, w, y, y_stride, buffer->tmp);
 
-	for (u32 b = 0; b < s->n_rows; b++)
-		s->ops->dequant(row_of(y, b, sc->wide_stride) + at,
-				sc->acc + (size_t)b * sc->acc_stride + col, n,
-				sc->q_inv[b] * w->scale, add);
+	p.w += (size_t)r0 * w->line_bytes;
+	p.n = n;
+	p.ahead = w->rows - r0 - n;
+	multiply(s, w, &p, buffer);
 }
 
-/*
- * The same into heads that are padded, from out feature @r0 on; @first is the first head's place.
- */
+static float scale_of(const struct bn_step *s, const struct bn_matrix *w, u32 row)
+{
+	return s->scratch->q_inv[row] * w->scale;
+}
+
+/* Sums from @col on as floats, into heads that are padded; @first is the first head's place */
 static void scale_heads(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, u32 col,
 			u32 first, float factor)
 {
@@ -203,20 +235,34 @@ static void scale_heads(struct bn_step *s, const struct bn_matrix *w, u32 r0, u3
 		for (u32 b = 0; b < s->n_rows; b++)
 			s->ops->dequant(row_of(sc->qkv, b, sc->qkv_stride) +
 					(size_t)(first + head) * m->head_pad + at,
-					sc->acc + (size_t)b * sc->acc_stride + col + done, len,
-					sc->q_inv[b] * w->scale * factor, false);
+					sums(sc) + (size_t)b * sc->norm_stride + col + done, len,
+					scale_of(s, w, b) * factor, false);
 		done += len;
 	}
 }
 
-static bool qkv(struct bn_step *s, u32 layer, u32 tile)
+/* The next piece of a tile of @tile_rows of @rows rows: its first row and how many; advances */
+static u32 next_rows(const struct bn_scratch *sc, enum bn_phase_kind kind, u32 rows, u32 tile,
+		     u32 *cursor, u32 *r0, bool *more)
+{
+	u32 end = min2((tile + 1) * sc->tile_rows[kind], rows), n;
+
+	*r0 = tile * sc->tile_rows[kind] + *cursor;
+	n = min2(sc->piece_rows[kind], end - *r0);
+	*cursor += n;
+	*more = *r0 + n < end;
+	return n;
+}
+
+static bool qkv(struct bn_step *s, u32 layer, u32 tile, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	const struct bn_model *m = s->model;
 	const struct bn_layer *l = &m->layers[layer];
 	struct bn_scratch *sc = s->scratch;
 	const struct bn_matrix *w = &l->attn_q;
-	u32 step = sc->tile_rows[BN_PHASE_QKV], first = 0, col = 0, r0, n;
+	u32 first = 0, col = 0, r0, n;
 	float factor = 1.0f / bn_sqrt((float)m->head_dim);
+	bool more;
 
 	if (tile >= sc->q_tiles + sc->kv_tiles) {
 		tile -= sc->q_tiles + sc->kv_tiles;
@@ -231,110 +277,328 @@ static bool qkv(struct bn_step *s, u32 layer, u32 tile)
 		col = l->attn_q.rows;
 		factor = 1;
 	}
-	r0 = tile * step;
-	n = min2(step, w->rows - r0);
-	product(s, w, r0, n, col + r0);
+	n = next_rows(sc, BN_PHASE_QKV, w->rows, tile, cursor, &r0, &more);
+	rows_product(s, w, r0, n, sums(sc) + col + r0, sc->norm_stride, buffer);
 	scale_heads(s, w, r0, n, col + r0, first, factor);
-	return false;
+	return more;
 }
 
-/* A product that is added to the residual stream. */
-static bool residual(struct bn_step *s, const struct bn_matrix *w, u32 step, u32 tile)
+/* Sums of out features [r0, r0 + n) are added to the residual stream. */
+static void add_residual(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n)
 {
-	u32 r0 = tile * step, n = min2(step, w->rows - r0);
+	struct bn_scratch *sc = s->scratch;
 
-	product(s, w, r0, n, r0);
-	scale_out(s, w, r0, n, s->scratch->x, r0, true);
-	return false;
+	for (u32 b = 0; b < s->n_rows; b++)
+		s->ops->dequant(row_of(sc->x, b, sc->x_stride) + r0,
+				sums(sc) + (size_t)b * sc->norm_stride + r0, n, scale_of(s, w, b),
+				true);
 }
 
-static bool gate_up(struct bn_step *s, u32 layer, u32 tile)
+/* A product that is added to the residual stream */
+static bool attn_out(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cursor,
+		     struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	bool more;
+	u32 r0, n;
+
+	n = next_rows(sc, BN_PHASE_ATTN_OUT, w->rows, tile, cursor, &r0, &more);
+	rows_product(s, w, r0, n, sums(sc) + r0, sc->norm_stride, buffer);
+	add_residual(s, w, r0, n);
+	return more;
+}
+
+/* ---- feed-forward network -------------------------------------------------------------------- */
+
+/* Rows [r0, r0 + n) of gate or up, as floats at @out + r0 of each row */
+static void ffn_rows(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, float *out,
+		     u32 stride, struct bn_tile_buffer *buffer)
+{
+	rows_product(s, w, r0, n, (s32 *)out + r0, stride, buffer);
+	for (u32 b = 0; b < s->n_rows; b++) {
+		float *y = row_of(out, b, stride) + r0;
+
+		s->ops->dequant(y, (const s32 *)y, n, scale_of(s, w, b), false);
+	}
+}
+
+static void glu(struct bn_step *s, float *act, const float *gate, u32 n)
+{
+	s->ops->glu(act, gate, act, n, s->model->activation);
+}
+
+/*
+ * Numbers of the channels from @from to @end - 1 whose gate is open in any row: at most @most, and
+ * up to BN_AHEAD_LINES behind them. Returns how many; *@next is where to go on.
+ *
+ * Gates are products with weights: any of them may be NaN.
+ */
+static u32 open_gates(const struct bn_step *s, u32 from, u32 end, u32 most, u32 *index, u32 *next,
+		      u32 *ahead)
+{
+	const struct bn_scratch *sc = s->scratch;
+	u32 n = 0;
+
+	*next = end;
+	for (u32 c = from; c < end && n < most + BN_AHEAD_LINES; c++) {
+		bool open = false;
+
+		for (u32 b = 0; b < s->n_rows; b++)
+			open |= sc->norm[(size_t)b * sc->norm_stride + c] > 0.0f;
+		if (n == most && *next == end)
+			*next = c;
+		index[n] = c;
+		n += open;
+	}
+	*ahead = n > most ? n - most : 0;
+	return n - *ahead;
+}
+
+/* Up of the channels that are open, and the GLU of them. Returns the channel to go on with. */
+static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, u32 from, u32 end, u32 most,
+			 struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
+	u32 next;
+
+	p.n = open_gates(s, from, end, most, buffer->index, &next, &p.ahead);
+	if (!p.n)
+		return next;
+	p.index = buffer->index;
+	multiply(s, up, &p, buffer);
+	for (u32 b = 0; b < s->n_rows; b++) {
+		const float *gate = row_of(sc->norm, b, sc->norm_stride);
+		float *act = row_of(sc->act, b, sc->act_stride);
+		float *y = buffer->up + b * BN_PIECE_LINES;
+
+		s->ops->dequant(y, (const s32 *)y, p.n, scale_of(s, up, b), false);
+		for (u32 i = 0; i < p.n; i++)
+			buffer->gate[i] = gate[buffer->index[i]];
+		glu(s, y, buffer->gate, p.n);
+		for (u32 i = 0; i < p.n; i++)
+			act[buffer->index[i]] = y[i];
+	}
+	return next;
+}
+
+/*
+ * A tile's channels: first their gates, then up - of all of them, or of those whose gate is open in
+ * some row - and the GLU.
+ */
+static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
+		    struct bn_tile_buffer *buffer)
 {
 	const struct bn_model *m = s->model;
 	const struct bn_layer *l = &m->layers[layer];
 	struct bn_scratch *sc = s->scratch;
-	u32 step = sc->tile_rows[BN_PHASE_GATE_UP], r0 = tile * step, n = min2(step, m->ffn - r0);
+	u32 tile_rows = sc->tile_rows[BN_PHASE_GATE_UP], piece = sc->piece_rows[BN_PHASE_GATE_UP];
+	u32 first = tile * tile_rows, end = min2(first + tile_rows, m->ffn), width = end - first;
+	u32 at = first + *cursor % width, n = min2(piece, end - at);
 
-	product(s, &l->ffn_gate, r0, n, r0);
-	product(s, &l->ffn_up, r0, n, m->ffn + r0);
-	scale_out(s, &l->ffn_gate, r0, n, sc->norm, r0, false);
-	scale_out(s, &l->ffn_up, m->ffn + r0, n, sc->up, r0, false);
-	for (u32 b = 0; b < s->n_rows; b++)
-		s->ops->glu(row_of(sc->act, b, sc->wide_stride) + r0,
-			    row_of(sc->norm, b, sc->wide_stride) + r0,
-			    row_of(sc->up, b, sc->wide_stride) + r0, n, m->activation);
+	if (*cursor < width) {
+		ffn_rows(s, &l->ffn_gate, at, n, sc->norm, sc->norm_stride, buffer);
+		if (sc->sparse)
+			for (u32 b = 0; b < s->n_rows; b++)
+				memset(row_of(sc->act, b, sc->act_stride) + at, 0,
+				       n * sizeof(float));
+		*cursor += n;
+		return true;
+	}
+	if (sc->sparse) {
+		at = open_channels(s, &l->ffn_up, at, end, piece, buffer);
+	} else {
+		ffn_rows(s, &l->ffn_up, at, n, sc->act, sc->act_stride, buffer);
+		for (u32 b = 0; b < s->n_rows; b++)
+			glu(s, row_of(sc->act, b, sc->act_stride) + at,
+			    row_of(sc->norm, b, sc->norm_stride) + at, n);
+		at += n;
+	}
+	*cursor = width + at - first;
+	return at < end;
+}
+
+static bool any_input(const struct bn_product *p, u32 column)
+{
+	for (u32 b = 0; b < p->batch; b++)
+		if (p->x[b * p->x_stride + column])
+			return true;
 	return false;
 }
 
-static bool linear(struct bn_step *s, u32 tile)
+/* Of eight columns none: most of them, often. @column is a multiple of eight; rows are padded. */
+static bool no_input_of_8(const struct bn_product *p, u32 column)
+{
+	u64 any = 0, eight;
+
+	for (u32 b = 0; b < p->batch; b++) {
+		memcpy(&eight, p->x + b * p->x_stride + column, sizeof(eight));
+		any |= eight;
+	}
+	return !any;
+}
+
+/*
+ * Numbers of the columns from @from on that have an input other than zero in some row, as
+ * open_gates().
+ */
+static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u32 most, u32 *index,
+			       u32 *next, u32 *ahead)
+{
+	u32 n = 0;
+
+	*next = end;
+	for (u32 c = from; c < end && n < most + BN_AHEAD_LINES; c++) {
+		if (n == most && *next == end)
+			*next = c;
+		if (c % 8 == 0 && no_input_of_8(p, c)) {
+			c += 7;
+			continue;
+		}
+		index[n] = c;
+		n += any_input(p, c);
+	}
+	*ahead = n > most ? n - most : 0;
+	return n - *ahead;
+}
+
+/*
+ * A piece of a product by columns [from + *@cursor, end): into what @p->y has, or at the start what
+ * @sums says - minus the sum of the inputs, or 0. Returns false when they are through.
+ */
+static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
+			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
+			  u32 *cursor, struct bn_tile_buffer *buffer)
+{
+	u32 piece = s->scratch->piece_cols[kind], at = from + *cursor, next = min2(at + piece, end);
+
+	if (!*cursor)
+		for (u32 b = 0; b < p->batch; b++)
+			for (u32 o = 0; o < p->blocks * bn_block_cols(w->packing); o++)
+				p->y[b * p->y_stride + o] = start ? (s32)(0 - (u32)start[b]) : 0;
+	if (sparse) {
+		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
+		p->index = buffer->index;
+	} else {
+		p->n = next - at;
+		p->w += (size_t)at * w->line_bytes;
+		p->x += at;
+		p->ahead = end - next;
+	}
+	if (p->n)
+		multiply(s, w, p, buffer);
+	*cursor = next - from;
+	return next < end;
+}
+
+/* A tile of out features of a matrix by column: all columns of some blocks */
+static bool outputs_tile(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
+			 enum bn_phase_kind kind, u32 tile, u32 *cursor,
+			 struct bn_tile_buffer *buffer)
+{
+	u32 block_cols = bn_block_cols(w->packing), tile_rows = s->scratch->tile_rows[kind];
+	u32 first = tile * tile_rows;
+
+	p->w += (size_t)first / block_cols * BN_BLOCK_BYTES;
+	p->blocks = min2(tile_rows / block_cols, p->blocks - first / block_cols);
+	p->y += first;
+	return columns_piece(s, w, p, kind, 0, w->cols, p->x_sum, false, cursor, buffer);
+}
+
+/*
+ * The sums of ffn_down. Of few rows by column, a tile is some columns, whole, so that what is read
+ * lies together: each tile has sums of its own then.
+ */
+static bool down(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cursor,
+		 struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	struct bn_product p = product(s, w, sums(sc), sc->norm_stride, buffer->tmp);
+	u32 from = tile * sc->down_cols, r0, n;
+	bool more;
+
+	if (!w->by_column) {
+		n = next_rows(sc, BN_PHASE_DOWN, w->rows, tile, cursor, &r0, &more);
+		rows_product(s, w, r0, n, p.y + r0, sc->norm_stride, buffer);
+		return more;
+	}
+	if (!sc->down_cols)
+		return outputs_tile(s, w, &p, BN_PHASE_DOWN, tile, cursor, buffer);
+	p.y += (size_t)tile * s->n_rows * sc->norm_stride;
+	return columns_piece(s, w, &p, BN_PHASE_DOWN, from, min2(from + sc->down_cols, w->cols),
+			     tile ? NULL : p.x_sum, sc->sparse, cursor, buffer);
+}
+
+/* One row's sums of ffn_down are added to the residual stream. */
+static void down_add(struct bn_step *s, const struct bn_matrix *w, u32 row)
+{
+	struct bn_scratch *sc = s->scratch;
+	s32 *sum = sums(sc) + (size_t)row * sc->norm_stride;
+	u32 parts = sc->down_cols ? sc->tiles[BN_PHASE_DOWN] : 1;
+
+	for (u32 tile = 1; tile < parts; tile++) {
+		const s32 *part = sum + (size_t)tile * s->n_rows * sc->norm_stride;
+
+		/* In sixteens, which compilers make vectors of; behind the last output is room. */
+		for (u32 o = 0; o < w->rows; o += BN_LANES)
+			for (u32 i = 0; i < BN_LANES; i++)
+				sum[o + i] += part[o + i];
+	}
+	s->ops->dequant(row_of(sc->x, row, sc->x_stride), sum, w->rows, scale_of(s, w, row), true);
+}
+
+/* ---- LINEAR ---------------------------------------------------------------------------------- */
+
+/* Not straight into r->y: a variant may read what it wrote, and a process may write there. */
+static bool linear(struct bn_step *s, u32 tile, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	const struct bn_linear_req *r = &s->linear;
+	const struct bn_matrix *w = r->w;
 	struct bn_scratch *sc = s->scratch;
-	u32 step = sc->tile_rows[BN_PHASE_LINEAR], r0 = tile * step,
-	    n = min2(step, r->w->rows - r0);
+	struct bn_product p = product(s, w, sums(sc), sc->norm_stride, buffer->tmp);
+	u32 r0, n;
+	bool more;
 
-	/*
-	 * Not straight into r->y: a variant may read what it wrote, and a process may write there.
-	 */
-	s->ops->linear_t2(sc->acc + r0, sc->acc_stride, r->w->data + (size_t)r0 * r->w->row_bytes,
-			  r->w->row_bytes, n, r->x, r->x_stride, r->x_sum, r->rows);
+	p.x = r->x;
+	p.x_stride = r->x_stride;
+	p.x_sum = r->x_sum;
+	if (w->by_column) {
+		if (outputs_tile(s, w, &p, BN_PHASE_LINEAR, tile, cursor, buffer))
+			return true;
+		r0 = tile * sc->tile_rows[BN_PHASE_LINEAR];
+		n = min2(sc->tile_rows[BN_PHASE_LINEAR], w->rows - r0);
+		more = false;
+	} else {
+		n = next_rows(sc, BN_PHASE_LINEAR, w->rows, tile, cursor, &r0, &more);
+		p.w += (size_t)r0 * w->line_bytes;
+		p.y += r0;
+		p.n = n;
+		multiply(s, w, &p, buffer);
+	}
 	for (u32 b = 0; b < r->rows; b++)
-		memcpy(r->y + (size_t)b * r->w->rows + r0,
-		       sc->acc + (size_t)b * sc->acc_stride + r0, sizeof(s32) * n);
-	return false;
+		memcpy(r->y + (size_t)b * w->rows + r0,
+		       sums(sc) + (size_t)b * sc->norm_stride + r0, sizeof(s32) * n);
+	return more;
 }
 
 /* ---- head ------------------------------------------------------------------------------------ */
 
-static void block_stats(struct bn_step *s, u32 slot, u32 block, u32 n)
-{
-	struct bn_scratch *sc = s->scratch;
-	struct bn_block_stats *stats = &sc->blocks[(size_t)slot * sc->n_blocks + block];
-	u32 first = block * BN_VOCAB_BLOCK;
-	const float *logits = row_of(sc->logits, slot, sc->logits_stride) + first;
-	u64 hash = 0;
-
-	stats->max = s->ops->max_value(logits, n);
-	stats->sum_exp = s->ops->sum_exp(logits, n, stats->max);
-	for (u32 i = 0; i < n; i++) {
-		u32 bits;
-
-		memcpy(&bits, &logits[i], sizeof(bits));
-		/*
-		 * Which NaN comes out of two depends on the order of operands: the compiler's
-		 * choice.
-		 */
-		if ((bits & 0x7fffffff) > 0x7f800000)
-			bits = 0x7fc00000;
-		hash += bn_logits_hash(first + i, bits);
-	}
-	stats->hash = hash;
-}
-
-/*
- * One block of the vocabulary for all slots: first the logits, row by row, then each slot's
- * statistics.
- */
-static bool head(struct bn_step *s, u32 block, u32 *cursor)
+static bool out_norm(struct bn_step *s, u32 slot, u32 *cursor)
 {
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
-	u32 first = block * BN_VOCAB_BLOCK, rows = min2(m->vocab - first, BN_VOCAB_BLOCK);
-	u32 at = *cursor, n;
 
-	if (at >= rows) {
-		block_stats(s, at - rows, block, rows);
-		*cursor += 1;
-		return *cursor < rows + s->n_slots;
+	if (*cursor == 0) {
+		s->ops->rmsnorm(row_of(sc->head_in, slot, sc->x_stride),
+				row_of(sc->x, s->slot_row[slot], sc->x_stride), m->output_norm,
+				m->hidden, m->hidden_pad, m->norm_eps);
+		if (m->hidden_pad > sc->elems) {
+			*cursor = 1;
+			return true;
+		}
 	}
-	n = min2(sc->head_rows, rows - at);
-	for (u32 slot = 0; slot < s->n_slots; slot++)
-		s->ops->head(row_of(sc->logits, slot, sc->logits_stride) + first + at,
-			     row_of(sc->head_in, slot, sc->wide_stride),
-			     m->output + (size_t)(first + at) * m->embd_stride, m->embd_stride, n,
-			     bn_round_up(m->hidden, BN_LANES));
-	*cursor += n;
-	return true;
+	bn_head_prepare(s, slot);
+	return false;
 }
 
 static bool sample(struct bn_step *s, u32 slot, u32 *cursor)
@@ -346,10 +610,11 @@ static bool sample(struct bn_step *s, u32 slot, u32 *cursor)
 	return bn_sampler_run(&s->samplers[slot]);
 }
 
-bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor)
+bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buffer)
 {
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
+	struct bn_tile_buffer *buf = buffer;
 	enum bn_phase_kind kind = bn_phase_kind(s, phase);
 	u32 layer = bn_step_layer(s, phase);
 	const struct bn_layer *l = &m->layers[layer < m->n_layers ? layer : 0];
@@ -358,38 +623,45 @@ bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor)
 	case BN_PHASE_EMBED:
 		return embed(s, tile);
 	case BN_PHASE_ATTN_NORM:
-		return norm_quantize(s, tile, sc->x, l->attn_norm, m->hidden, m->hidden_pad,
-				     cursor);
+		return norm_quantize(s, tile, row_of(sc->x, tile, sc->x_stride), l->attn_norm,
+				     m->hidden, m->hidden_pad, cursor);
 	case BN_PHASE_QKV:
-		return qkv(s, layer, tile);
+		return qkv(s, layer, tile, cursor, buf);
 	case BN_PHASE_ROPE:
 		return rope_store(s, layer, tile, cursor);
 	case BN_PHASE_ATTENTION:
 		return attention(s, layer, tile, cursor);
 	case BN_PHASE_ATTN_SUB_NORM:
-		return norm_quantize(s, tile, sc->mix, l->attn_sub_norm, m->n_heads * m->head_dim,
-				     m->attn_pad, cursor);
+		return norm_quantize(s, tile, row_of(sc->mix, tile, sc->mix_stride),
+				     l->attn_sub_norm, m->n_heads * m->head_dim, m->attn_pad,
+				     cursor);
 	case BN_PHASE_ATTN_OUT:
-		return residual(s, &l->attn_out, sc->tile_rows[kind], tile);
+		return attn_out(s, &l->attn_out, tile, cursor, buf);
 	case BN_PHASE_FFN_NORM:
-		return norm_quantize(s, tile, sc->x, l->ffn_norm, m->hidden, m->hidden_pad, cursor);
+		return norm_quantize(s, tile, row_of(sc->x, tile, sc->x_stride), l->ffn_norm,
+				     m->hidden, m->hidden_pad, cursor);
 	case BN_PHASE_GATE_UP:
-		return gate_up(s, layer, tile);
+		return gate_up(s, layer, tile, cursor, buf);
 	case BN_PHASE_FFN_SUB_NORM:
-		return norm_quantize(s, tile, sc->act, l->ffn_sub_norm, m->ffn, m->ffn_pad, cursor);
+		return norm_quantize(s, tile, row_of(sc->act, tile, sc->act_stride),
+				     l->ffn_sub_norm, m->ffn, m->ffn_pad, cursor);
 	case BN_PHASE_DOWN:
-		return residual(s, &l->ffn_down, sc->tile_rows[kind], tile);
-	case BN_PHASE_OUT_NORM:
-		s->ops->rmsnorm(row_of(sc->head_in, tile, sc->wide_stride),
-				row_of(sc->x, s->slot_row[tile], sc->wide_stride), m->output_norm,
-				m->hidden, m->hidden_pad, m->norm_eps);
+		return down(s, &l->ffn_down, tile, cursor, buf);
+	case BN_PHASE_DOWN_ADD:
+		down_add(s, &l->ffn_down, tile);
 		return false;
+	case BN_PHASE_OUT_NORM:
+		return out_norm(s, tile, cursor);
 	case BN_PHASE_HEAD:
-		return head(s, tile, cursor);
+		return bn_head_logits(s, tile, cursor, buf);
+	case BN_PHASE_SELECT:
+		return bn_head_select(s, tile, cursor, buf);
+	case BN_PHASE_REFINE:
+		return bn_head_refine(s, tile, cursor, buf);
 	case BN_PHASE_SAMPLE:
 		return sample(s, tile, cursor);
 	case BN_PHASE_LINEAR:
-		return linear(s, tile);
+		return linear(s, tile, cursor, buf);
 	case BN_PHASE_KINDS:
 		break;
 	}

@@ -13,6 +13,12 @@
 
 #define BN_NO_SLOT	0xffffU
 
+/*
+ * Up to so many rows, a step reads only those rows of ffn_up and columns of ffn_down that matter
+ * for one of them: with more rows there are few that do not.
+ */
+#define BN_SPARSE_ROWS	4
+
 /**
  * struct bn_kv - a session's key/value cache
  * @data:	f16, bn_kv_bytes() long: [layer][K, V][kv_head][n_ctx][head_pad]
@@ -43,7 +49,7 @@ struct bn_row {
 /**
  * struct bn_linear_req - a LINEAR job as a step of its own kind
  * @w:		matrix
- * @x:		int8 rows, each padded with zeros to w->row_bytes * 4
+ * @x:		int8 rows, each padded with zeros to bn_cols_pad(w->cols)
  * @x_stride:	bytes between them
  * @x_sum:	their sums
  * @y:		int32 rows x w->rows, 4-byte aligned, dense; may be memory shared with a process:
@@ -63,9 +69,10 @@ struct bn_scratch;	/* layout private to bn_step.c */
 
 /**
  * struct bn_step - a step being computed
+ * @dense:	set by the caller: read all weights, also where they cannot matter (to measure)
  * @samplers:	one per head slot: the caller fills params, recent, position, force of used slots
  *		after bn_step_begin() and before the first tile; results are there after the last
- *phase
+ *		phase
  */
 struct bn_step {
 	const struct bn_ops *ops;
@@ -77,6 +84,7 @@ struct bn_step {
 	struct bn_sampler *samplers;
 	struct bn_linear_req linear;
 	u32 n_phases;
+	bool dense;
 };
 
 /**
@@ -110,11 +118,17 @@ u32 bn_step_layer(const struct bn_step *s, u32 phase);
 /**
  * bn_step_tile() - compute one piece of one tile
  * @cursor:	0 at the tile's first piece; private to the tile in between
+ * @buffer:	BN_TILE_BYTES of the caller, 64-byte aligned, zeroed once; holds activations
+ *		afterwards
  *
  * One piece fits an FPU section: at most BN_SECTION_BYTES of weights at batch 1, less for larger
  * batches and slow variants. Needs the FPU. Return: true if the tile has another piece.
  */
-bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor);
+bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buffer);
+#define BN_TILE_BYTES	(BN_TMP_BYTES + 8192)
+
+/** bn_tile_weight_bytes() - weights read with @buffer since it was last asked. No FPU */
+u64 bn_tile_weight_bytes(void *buffer);
 
 /**
  * bn_step_wipe() - zero activations and logits (before scratch serves another user's rows). No FPU

@@ -17,14 +17,19 @@
 #define PIECE_US	20
 
 /*
- * A phase is cut into about this many tiles even if fewer would do, so that workers finish together
- * - but not into tiles shorter than TILE_MIN_US, which would cost more to hand out than to compute.
+ * A phase is cut into about this many tiles, so that workers finish together. By column, a tile is
+ * few blocks of many columns: the fewer tiles, the longer the runs of bytes that are read.
  */
-#define TILES_WANTED	8
-#define TILE_MIN_US	2
+#define TILES_WANTED		16
+#define COLUMN_TILES_WANTED	4
+#define DOWN_TILES		8
+
+_Static_assert(DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
 
 /* f32 work (attention, exp) against int8 multiply-adds, for want of a rating of its own. */
 #define F32_SLOWDOWN	8
+/* and the head's products of 8 with 16 bits */
+#define HEAD_SLOWDOWN	2
 
 static u32 max2(u32 a, u32 b)
 {
@@ -60,26 +65,29 @@ static void *carve(struct carver *c, u64 count, u64 bytes)
 static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 {
 	struct carver c = { base, 0 };
-	u32 heads = m->n_heads + 2 * m->n_kv_heads;
+	u32 heads = m->n_heads + 2 * m->n_kv_heads, wide;
 
 	carve(&c, 1, sizeof(*sc));
-	sc->wide_stride = max2(max2(m->hidden_pad, m->ffn_pad), m->attn_pad);
 	/* Many widths are multiples of 4096: rows would all start in the same set of the caches. */
-	sc->q8_stride = sc->wide_stride + 64;
+	sc->x_stride = m->hidden_pad + BN_LANES;
+	sc->mix_stride = m->attn_pad + BN_LANES;
+	sc->act_stride = m->ffn_pad + BN_LANES;
+	wide = max2(max2(m->hidden_pad, m->ffn_pad), m->attn_pad);
+	sc->norm_stride = max2(wide, bn_round_up(heads * m->head_dim, BN_LANES)) + BN_LANES;
+	sc->q8_stride = wide + 64;
 	sc->qkv_stride = heads * m->head_pad;
 	sc->att_stride = m->n_heads * m->head_pad;
 	sc->ml_stride = bn_round_up(2 * m->n_heads, BN_LANES);
 	sc->rope_stride = bn_round_up(max2(m->rope_dims / 2, 1), BN_LANES);
-	sc->acc_stride = bn_round_up(max2(heads * m->head_dim, max2(2 * m->ffn, m->hidden)),
-				     BN_LANES);
 	sc->logits_stride = bn_round_up(m->vocab, BN_LANES);
 	sc->n_blocks = tiles_of(m->vocab, BN_VOCAB_BLOCK);
+	sc->n_lower = tiles_of(m->vocab, BN_HEAD_ROWS);
+	sc->head_q_stride = BN_HEAD_Q_BYTES(m->embd_stride);
 
-	sc->x = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->wide_stride);
-	sc->norm = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->wide_stride);
-	sc->up = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->wide_stride);
-	sc->mix = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->wide_stride);
-	sc->act = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->wide_stride);
+	sc->x = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->x_stride);
+	sc->norm = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->norm_stride);
+	sc->mix = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->mix_stride);
+	sc->act = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->act_stride);
 	sc->q8 = carve(&c, BN_MAX_ROWS, sc->q8_stride);
 	sc->q_sum = carve(&c, BN_MAX_ROWS, sizeof(s32));
 	sc->q_inv = carve(&c, BN_MAX_ROWS, sizeof(float));
@@ -88,9 +96,13 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 	sc->ml = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->ml_stride);
 	sc->cos = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
 	sc->sin = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
-	sc->acc = carve(&c, BN_MAX_ROWS, sizeof(s32) * sc->acc_stride);
-	sc->head_in = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * sc->wide_stride);
+	sc->head_in = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * sc->x_stride);
 	sc->logits = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->logits_stride);
+	sc->lower = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->n_lower);
+	sc->head_q = carve(&c, BN_MAX_HEAD_ROWS, sc->head_q_stride);
+	sc->head_step = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float));
+	sc->head = carve(&c, BN_MAX_HEAD_ROWS, sizeof(*sc->head));
+	sc->tokens = carve(&c, BN_MAX_HEAD_ROWS, sizeof(u32) * BN_MAX_CANDIDATES);
 	sc->blocks = carve(&c, BN_MAX_HEAD_ROWS, sizeof(*sc->blocks) * (u64)sc->n_blocks);
 	sc->samplers = carve(&c, BN_MAX_HEAD_ROWS, sizeof(*sc->samplers));
 	return c.used;
@@ -114,16 +126,24 @@ void bn_step_init(struct bn_step *s, const struct bn_model *m, const struct bn_o
 	s->samplers = s->scratch->samplers;
 }
 
+u64 bn_tile_weight_bytes(void *buffer)
+{
+	struct bn_tile_buffer *b = buffer;
+	u64 bytes = b->weight_bytes;
+
+	b->weight_bytes = 0;
+	return bytes;
+}
+
 void bn_step_wipe(struct bn_step *s)
 {
 	struct bn_scratch *sc = s->scratch;
 	u64 rows = sc->dirty_rows, slots = sc->dirty_slots;
 
-	memset(sc->x, 0, rows * sc->wide_stride * sizeof(float));
-	memset(sc->norm, 0, rows * sc->wide_stride * sizeof(float));
-	memset(sc->up, 0, rows * sc->wide_stride * sizeof(float));
-	memset(sc->mix, 0, rows * sc->wide_stride * sizeof(float));
-	memset(sc->act, 0, rows * sc->wide_stride * sizeof(float));
+	memset(sc->x, 0, rows * sc->x_stride * sizeof(float));
+	memset(sc->norm, 0, rows * sc->norm_stride * sizeof(float));
+	memset(sc->mix, 0, rows * sc->mix_stride * sizeof(float));
+	memset(sc->act, 0, rows * sc->act_stride * sizeof(float));
 	memset(sc->q8, 0, rows * sc->q8_stride);
 	memset(sc->q_sum, 0, rows * sizeof(s32));
 	memset(sc->q_inv, 0, rows * sizeof(float));
@@ -132,9 +152,13 @@ void bn_step_wipe(struct bn_step *s)
 	memset(sc->ml, 0, rows * sc->ml_stride * sizeof(float));
 	memset(sc->cos, 0, rows * sc->rope_stride * sizeof(float));
 	memset(sc->sin, 0, rows * sc->rope_stride * sizeof(float));
-	memset(sc->acc, 0, rows * sc->acc_stride * sizeof(s32));
-	memset(sc->head_in, 0, slots * sc->wide_stride * sizeof(float));
+	memset(sc->head_in, 0, slots * sc->x_stride * sizeof(float));
 	memset(sc->logits, 0, slots * sc->logits_stride * sizeof(float));
+	memset(sc->lower, 0, slots * sc->n_lower * sizeof(float));
+	memset(sc->head_q, 0, slots * sc->head_q_stride);
+	memset(sc->head_step, 0, slots * sizeof(float));
+	memset(sc->head, 0, slots * sizeof(*sc->head));
+	memset(sc->tokens, 0, slots * sizeof(u32) * BN_MAX_CANDIDATES);
 	memset(sc->blocks, 0, slots * sc->n_blocks * sizeof(*sc->blocks));
 	memset(sc->samplers, 0, slots * sizeof(*sc->samplers));
 	sc->dirty_rows = sc->dirty_slots = 0;
@@ -142,28 +166,55 @@ void bn_step_wipe(struct bn_step *s)
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
-/* Weight rows that @macs_per_us computes in @us for @batch input rows; may be 0. */
-static u32 rows_in(u32 macs_per_us, u32 us, u32 row_bytes, u32 batch)
+/* Lines of @blocks blocks that a piece may take, from time and from bytes; at least 1 */
+static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 blocks)
 {
-	u64 macs = (u64)row_bytes * (BN_T2_BLOCK_COLS / BN_T2_BLOCK_BYTES) * batch;
+	u64 rate = s->n_rows > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
+	u64 macs = (u64)blocks * bn_block_cols(w->packing) * s->n_rows;
+	u32 n = (u32)(rate * PIECE_US / macs);
 
-	return (u32)((u64)macs_per_us * us / macs);
+	n = min2(n, BN_SECTION_BYTES / (blocks * BN_BLOCK_BYTES));
+	n = min2(n, BN_PIECE_LINES);
+	/* The kernels take four lines at a time; in batches, up to sixteen outputs. */
+	if (n >= 16 && s->n_rows > 1)
+		n &= ~15U;
+	else if (n >= 4)
+		n &= ~3U;
+	return max2(n, 1);
 }
 
-/*
- * Rows of a tile = one piece of one section, of a matrix of @rows rows that are @row_bytes apart.
- */
-static u32 tile_rows(const struct bn_step *s, u32 rows, u32 row_bytes)
+/* Cut @n out features into tiles of whole units of @unit, about as many as workers can share. */
+static u32 tile_features(u32 n, u32 unit)
 {
-	u32 limit = min2(BN_SECTION_BYTES / row_bytes,
-			 rows_in(s->ops->macs_per_us, PIECE_US, row_bytes, s->n_rows));
-	u32 enough = max2(rows_in(s->ops->macs_per_us, TILE_MIN_US, row_bytes, s->n_rows),
-			  tiles_of(rows, TILES_WANTED));
-	u32 n = min2(limit, enough);
+	return bn_round_up(tiles_of(n, TILES_WANTED), unit);
+}
 
-	if (n >= 4)
-		n &= ~3U;	/* the kernels take four weight rows at a time */
-	return max2(n, 1);
+/* A phase of products with @w: tiles of whole pieces, or by column of whole blocks */
+static void plan_matrix(struct bn_step *s, enum bn_phase_kind kind, const struct bn_matrix *w)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 block_cols = bn_block_cols(w->packing);
+
+	if (w->by_column) {
+		sc->tile_rows[kind] = bn_round_up(tiles_of(w->rows, COLUMN_TILES_WANTED),
+						  block_cols);
+		sc->piece_cols[kind] = piece_lines(s, w, sc->tile_rows[kind] / block_cols);
+	} else {
+		sc->piece_rows[kind] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+		sc->tile_rows[kind] = tile_features(w->rows, sc->piece_rows[kind]);
+	}
+	sc->tiles[kind] = tiles_of(w->rows, sc->tile_rows[kind]);
+}
+
+/* Of few rows: tiles of whole columns. Each of DOWN_TILES tiles has rows of @norm for its sums. */
+static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	sc->piece_cols[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+	sc->down_cols = bn_round_up(tiles_of(w->cols, DOWN_TILES), 8);
+	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
+	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
 }
 
 static void plan_tiles(struct bn_step *s)
@@ -174,42 +225,35 @@ static void plan_tiles(struct bn_step *s)
 	u32 f32_per_us = max2(s->ops->macs_per_us / F32_SLOWDOWN, 1);
 	u32 n;
 
-	for (u32 kind = 0; kind < BN_PHASE_KINDS; kind++) {
+	for (u32 kind = 0; kind < BN_PHASE_KINDS; kind++)
 		sc->tiles[kind] = s->n_rows;
-		sc->tile_rows[kind] = 0;
-	}
+	sc->sparse = m->activation == BITNET_ACT_RELU2 && s->n_rows <= BN_SPARSE_ROWS && !s->dense;
 
-	/*
-	 * All layers have the same shapes: bn_model_parse() saw to it. q, k and v share their
-	 * columns.
-	 */
-	n = tile_rows(s, l->attn_q.rows, l->attn_q.row_bytes);
-	sc->tile_rows[BN_PHASE_QKV] = n;
-	sc->q_tiles = tiles_of(l->attn_q.rows, n);
-	sc->kv_tiles = tiles_of(l->attn_k.rows, n);
-	sc->tiles[BN_PHASE_QKV] = sc->q_tiles + 2 * sc->kv_tiles;
+	/* All layers have the same shapes: bn_model_parse() saw to it. */
+	plan_matrix(s, BN_PHASE_QKV, &l->attn_q);
+	sc->q_tiles = sc->tiles[BN_PHASE_QKV];
+	sc->kv_tiles = tiles_of(l->attn_k.rows, sc->tile_rows[BN_PHASE_QKV]);
+	sc->tiles[BN_PHASE_QKV] += 2 * sc->kv_tiles;
 
 	sc->tiles[BN_PHASE_ATTENTION] = s->n_rows * m->n_kv_heads;
 
-	n = tile_rows(s, l->attn_out.rows, l->attn_out.row_bytes);
-	sc->tile_rows[BN_PHASE_ATTN_OUT] = n;
-	sc->tiles[BN_PHASE_ATTN_OUT] = tiles_of(l->attn_out.rows, n);
-
-	/* A tile takes the same rows of both gate and up. */
-	n = tile_rows(s, l->ffn_gate.rows, 2 * l->ffn_gate.row_bytes);
-	sc->tile_rows[BN_PHASE_GATE_UP] = n;
-	sc->tiles[BN_PHASE_GATE_UP] = tiles_of(l->ffn_gate.rows, n);
-
-	n = tile_rows(s, l->ffn_down.rows, l->ffn_down.row_bytes);
-	sc->tile_rows[BN_PHASE_DOWN] = n;
-	sc->tiles[BN_PHASE_DOWN] = tiles_of(l->ffn_down.rows, n);
+	plan_matrix(s, BN_PHASE_ATTN_OUT, &l->attn_out);
+	plan_matrix(s, BN_PHASE_GATE_UP, &l->ffn_gate);
+	plan_matrix(s, BN_PHASE_DOWN, &l->ffn_down);
+	sc->down_cols = 0;
+	if (l->ffn_down.by_column && s->n_rows <= BN_SPARSE_ROWS)
+		plan_columns(s, &l->ffn_down);
 
 	sc->tiles[BN_PHASE_OUT_NORM] = s->n_slots;
 	sc->tiles[BN_PHASE_HEAD] = sc->n_blocks;
+	sc->tiles[BN_PHASE_SELECT] = s->n_slots;
+	sc->tiles[BN_PHASE_REFINE] = sc->n_blocks;
 	sc->tiles[BN_PHASE_SAMPLE] = s->n_slots;
 
 	n = f32_per_us * PIECE_US / (m->embd_stride * max2(s->n_slots, 1));
-	sc->head_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
+	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
+	n *= F32_SLOWDOWN / HEAD_SLOWDOWN;
+	sc->head_rows = max2(min2(n, BN_SECTION_BYTES / m->embd_stride) & ~3U, 1);
 
 	n = (u32)((u64)f32_per_us * PIECE_US / (2 * BN_ATTN_CHUNK * m->head_pad));
 	sc->attn_heads = max2(min2(n, m->n_heads / m->n_kv_heads), 1);
@@ -253,6 +297,7 @@ static void start_sampler(const struct bn_step *s, u32 slot)
 	sampler->blocks = sc->blocks + (size_t)slot * sc->n_blocks;
 	sampler->vocab = s->model->vocab;
 	sampler->force = BN_SAMPLE;
+	sampler->all_logits = true;
 }
 
 enum bn_err bn_step_begin(struct bn_step *s, u32 n_rows)
@@ -292,18 +337,15 @@ enum bn_err bn_step_begin_linear(struct bn_step *s)
 {
 	const struct bn_linear_req *r = &s->linear;
 	struct bn_scratch *sc = s->scratch;
-	u32 n;
 
 	if (!r->w || !r->x || !r->x_sum || !r->y || !r->rows || r->rows > BN_MAX_ROWS)
 		return BN_EPARAM;
-	if (r->w->rows > sc->acc_stride || r->x_stride / 4 < r->w->row_bytes)
+	if (r->x_stride < bn_cols_pad(r->w->cols))
 		return BN_EPARAM;
 	s->n_rows = r->rows;
 	s->n_slots = 0;
 	s->n_phases = 1;
-	n = tile_rows(s, r->w->rows, r->w->row_bytes);
-	sc->tile_rows[BN_PHASE_LINEAR] = n;
-	sc->tiles[BN_PHASE_LINEAR] = tiles_of(r->w->rows, n);
+	plan_matrix(s, BN_PHASE_LINEAR, r->w);
 	sc->linear = true;
 	sc->dirty_rows = max2(sc->dirty_rows, s->n_rows);
 	return BN_OK;

@@ -20,65 +20,128 @@ enum bn_phase_kind {
 	BN_PHASE_GATE_UP,
 	BN_PHASE_FFN_SUB_NORM,
 	BN_PHASE_DOWN,
+	BN_PHASE_DOWN_ADD,
 	/* behind the last layer, if there are slots */
 	BN_PHASE_OUT_NORM,
 	BN_PHASE_HEAD,
+	BN_PHASE_SELECT,
+	BN_PHASE_REFINE,
 	BN_PHASE_SAMPLE,
 	/* a step of its own */
 	BN_PHASE_LINEAR,
 	BN_PHASE_KINDS,
 };
 
-#define BN_LAYER_PHASES	(BN_PHASE_DOWN - BN_PHASE_ATTN_NORM + 1)
+#define BN_LAYER_PHASES	(BN_PHASE_DOWN_ADD - BN_PHASE_ATTN_NORM + 1)
 #define BN_HEAD_PHASES	(BN_PHASE_SAMPLE - BN_PHASE_OUT_NORM + 1)
 
 /**
  * struct bn_scratch - start of the scratch memory; the buffers lie behind it
  *
  * Buffers hold one row (or slot) behind the other, @*_stride elements apart; they are 64-byte
- * aligned, and what is behind a row's true length is zero and stays zero. Those of BN_MAX_ROWS
+ * aligned, and what is behind a row's true length is zero when it is read. Those of BN_MAX_ROWS
  * rows:
  *
- * @x:		f32 residual stream [wide]
- * @norm:	f32 what was normalised last, or the gate [wide]
- * @up:		f32 [wide]
- * @mix:	f32 result of the attention (heads without padding), or of the GLU [wide]
+ * @x:		f32 residual stream [x]
+ * @norm:	f32 what was normalised last, or the gate; before that int32 products, which are
+ *		made floats in place or added to @x. Of few rows, each tile of BN_PHASE_DOWN has
+ *		rows of its own [norm]
+ * @mix:	f32 result of the attention, heads without padding [mix]
+ * @act:	f32 result of the GLU; before that up [act]
  * @q8:		int8 quantised row [q8], with @q_sum and @q_inv
  * @qkv:	f32 heads, padded: q (scaled by 1/sqrt(head_dim)), then k, then v [qkv]
  * @att:	f32 running sums of the attention, heads padded [att]
  * @ml:		f32 its maximum and sum for each head [ml]
  * @cos, @sin:	f32 of the row's position [rope]
- * @acc:	int32 products: a tile uses its own columns of each row [acc]
  *
  * and those of BN_MAX_HEAD_ROWS slots:
  *
- * @head_in:	f32 normalised row [wide]
+ * @head_in:	f32 normalised row [x]
+ * @head_q:	the same as integers [head_q bytes]
  * @logits:	f32 [logits]
+ * @lower:	f32 what the largest logit of BN_HEAD_ROWS tokens each is at least [n_lower]
  * @blocks:	statistics of each block of logits [n_blocks]
+ * @tokens:	for the sampler [BN_MAX_CANDIDATES]
+ * @head, @head_step: what is known of the slot's logits
  */
 struct bn_scratch {
-	u32 wide_stride, q8_stride, qkv_stride, att_stride, ml_stride, rope_stride, acc_stride;
-	u32 logits_stride, n_blocks;
-	float *x, *norm, *up, *mix, *act;
+	u32 x_stride, norm_stride, mix_stride, act_stride, q8_stride, qkv_stride, att_stride;
+	u32 ml_stride, rope_stride, logits_stride, n_blocks, head_q_stride, n_lower;
+	float *x, *norm, *mix, *act;
 	s8 *q8;
 	s32 *q_sum;
 	float *q_inv;
 	float *qkv, *att, *ml, *cos, *sin;
-	s32 *acc;
-	float *head_in, *logits;
+	float *head_in, *logits, *lower, *head_step;
+	u8 *head_q;
+	struct bn_head_slot *head;
 	struct bn_block_stats *blocks;
+	u32 *tokens;
 	struct bn_sampler *samplers;
 	/* what was used since the last wipe */
 	u32 dirty_rows, dirty_slots;
 	/* of the step that is being computed */
 	bool linear;
+	bool sparse;			/* the feed-forward network reads what matters only */
 	u32 q_tiles, kv_tiles;		/* of BN_PHASE_QKV: q's, then k's, then v's */
 	u32 tiles[BN_PHASE_KINDS];
-	u32 tile_rows[BN_PHASE_KINDS];	/* weight rows of a tile of the ternary phases */
-	u32 head_rows;			/* vocabulary rows of a piece */
+	u32 tile_rows[BN_PHASE_KINDS];	/* out features of a tile of the ternary phases */
+	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
+	u32 piece_rows[BN_PHASE_KINDS];	/* weight rows of a piece of such a tile ... */
+	u32 piece_cols[BN_PHASE_KINDS];	/* ... or columns, of a matrix by column */
+	u32 head_rows;			/* vocabulary rows of a piece, of the high plane ... */
+	u32 full_rows;			/* ... or of both */
 	u32 attn_heads;			/* query heads of a piece */
 	u32 elems;			/* elements of a piece of element-wise work */
 };
+
+/**
+ * struct bn_head_slot - how the logits of a slot are found
+ * @certified:	first from the high plane alone; else all from both
+ * @bound:	such a logit is off by at most @bound * |the row's scale|
+ * @threshold:	logits below it cannot matter
+ * @wanted:	progress of BN_PHASE_SELECT: rank that the threshold is to have among those left
+ * @prefix:	bytes of the threshold's key found so far
+ */
+struct bn_head_slot {
+	bool certified;
+	float bound, threshold;
+	u32 wanted, prefix;
+};
+
+/* Numbers of lines for one piece of a product, and of those to prefetch behind them */
+#define BN_PIECE_LINES	256
+#define BN_AHEAD_LINES	32
+
+/*
+ * struct bn_tile_buffer - the memory of whoever computes a tile, BN_TILE_BYTES long
+ * @tmp:	for the operations
+ * @weight_bytes: weights read since bn_tile_weight_bytes() was asked
+ * @index:	lines wanted in this piece
+ * @gate, @up:	their elements, one row behind the other
+ */
+struct bn_tile_buffer {
+	u8 tmp[BN_TMP_BYTES];
+	u64 weight_bytes;
+	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES];
+	float gate[BN_PIECE_LINES], up[BN_PIECE_LINES * BN_SPARSE_ROWS];
+};
+
+/* bn_weights_at() - the better address of weights at @p, if all lie in one chunk that has one */
+static inline const u8 *bn_weights_at(const struct bn_model *m, const u8 *p, u64 bytes)
+{
+	u64 at = (u64)(p - m->base), chunk = at / BN_CHUNK_BYTES;
+
+	if (!m->chunks || (at + bytes - 1) / BN_CHUNK_BYTES != chunk || !m->chunks[chunk])
+		return p;
+	return m->chunks[chunk] + at % BN_CHUNK_BYTES;
+}
+
+/* bn_head.c: pieces of the head's phases; as bn_step_tile() */
+void bn_head_prepare(struct bn_step *s, u32 slot);
+bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer);
+bool bn_head_select(struct bn_step *s, u32 slot, u32 *cursor, struct bn_tile_buffer *buffer);
+bool bn_head_refine(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer);
 
 static inline enum bn_phase_kind bn_phase_kind(const struct bn_step *s, u32 phase)
 {

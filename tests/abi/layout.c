@@ -159,7 +159,7 @@
 	FIELD(bitnet_wait, min_entries, 8, 4)					\
 	FIELD(bitnet_wait, out_entries, 12, 4)					\
 	FIELD(bitnet_wait, timeout_ns, 16, 8)					\
-	STRUCT(bitnet_stats, 424)						\
+	STRUCT(bitnet_stats, 432)						\
 	FIELD(bitnet_stats, size, 0, 4)						\
 	FIELD(bitnet_stats, flags, 4, 4)					\
 	FIELD(bitnet_stats, out_models, 8, 4)					\
@@ -177,6 +177,7 @@
 	FIELD(bitnet_stats, out_pinned_bytes, 88, 8)				\
 	FIELD(bitnet_stats, out_kv_bytes, 96, 8)				\
 	FIELD(bitnet_stats, out_token_ns, 104, 320)				\
+	FIELD(bitnet_stats, out_weight_bytes, 424, 8)				\
 	STRUCT(bitnet_image_header, 256)					\
 	FIELD(bitnet_image_header, magic, 0, 8)					\
 	FIELD(bitnet_image_header, version, 8, 4)				\
@@ -334,21 +335,29 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_A_JOB_KIND, 30),
 	NUMBER(BITNET_A_ERROR, 31),
 	NUMBER(BITNET_A_TIME_NS, 32),
-	NUMBER(BITNET_IMAGE_VERSION, 1),
+	NUMBER(BITNET_IMAGE_VERSION, 2),
 	NUMBER(BITNET_IMAGE_ALIGN, 64),
 	NUMBER(BITNET_IMAGE_PAGE, 4096),
 	NUMBER(BITNET_ACT_RELU2, 0),
 	NUMBER(BITNET_ACT_SILU, 1),
 	NUMBER(BITNET_IMAGE_F_SUB_NORMS, 1),
 	NUMBER(BITNET_IMAGE_F_TIED, 2),
+	NUMBER(BITNET_IMAGE_F_T1, 4),
 	NUMBER(BITNET_IMAGE_FMT_F32, 1),
-	NUMBER(BITNET_IMAGE_FMT_F16, 2),
 	NUMBER(BITNET_IMAGE_FMT_F64, 3),
 	NUMBER(BITNET_IMAGE_FMT_T2, 4),
+	NUMBER(BITNET_IMAGE_FMT_T1, 5),
+	NUMBER(BITNET_IMAGE_FMT_T2_COLUMNS, 6),
+	NUMBER(BITNET_IMAGE_FMT_T1_COLUMNS, 7),
+	NUMBER(BITNET_IMAGE_FMT_I8, 8),
 	NUMBER(BITNET_ROLE_TOKEN_EMBD, 0),
 	NUMBER(BITNET_ROLE_OUTPUT, 1),
 	NUMBER(BITNET_ROLE_OUTPUT_NORM, 2),
 	NUMBER(BITNET_ROLE_ROPE_FREQ, 3),
+	NUMBER(BITNET_ROLE_TOKEN_EMBD_LOW, 4),
+	NUMBER(BITNET_ROLE_TOKEN_EMBD_SCALE, 5),
+	NUMBER(BITNET_ROLE_OUTPUT_LOW, 6),
+	NUMBER(BITNET_ROLE_OUTPUT_SCALE, 7),
 	NUMBER(BITNET_ROLE_LAYER, 8),
 	NUMBER(BITNET_ROLE_ATTN_Q, 8),
 	NUMBER(BITNET_ROLE_ATTN_K, 9),

@@ -4,8 +4,10 @@
  * in the same run
  *
  * One thread, its CPU time. Medians of several rounds, variants interleaved, because shared
- * machines drift. "hot" is a matrix of the 2B-4T shape in the caches; "streamed" walks through 1 GiB
- * of distinct weights, as a decode step does, in calls of one tile each.
+ * machines drift. "hot" is a matrix of the 2B-4T shape in the caches; "streamed" walks through 1
+ * GiB of distinct weights, as a decode step does, in calls of one section each. Where lines are
+ * skipped, the limit is a plain read of those that are not: 640 bytes here and there are read at
+ * less than half the rate of a long run.
  */
 #include <immintrin.h>
 #include <stdio.h>
@@ -17,7 +19,9 @@
 
 #define STREAM_BYTES	(1ULL << 30)
 #define ROUNDS		7
-#define HOT_NS		4000000		/* of one measurement */
+#define HOT_NS		2000000		/* of one measurement */
+#define STREAM_LINES	6912		/* of a matrix that is streamed */
+#define AHEAD_LINES	64		/* that a call is told of, as the engine does */
 #define MAX_VARIANTS	8
 
 static u64 now(void)
@@ -74,6 +78,26 @@ static u64 read_all_256(const u8 *p, size_t bytes)
 	return (u64)_mm256_extract_epi64(sum, 0);
 }
 
+/* The lines of a list, one after the other */
+__attribute__((target("avx2")))
+static u64 read_lines_256(const u8 *p, size_t line_bytes, const u32 *index, u32 n, u32 ahead)
+{
+	__m256i sum = _mm256_setzero_si256();
+
+	for (u32 i = 0; i < n; i++) {
+		const u8 *line = p + index[i] * line_bytes;
+		const u8 *next = p + index[i + ahead < n ? i + ahead : n - 1] * line_bytes;
+
+		for (size_t at = 0; at < line_bytes; at += 64) {
+			_mm_prefetch((const char *)next + at, _MM_HINT_T0);
+			sum = _mm256_or_si256(sum, _mm256_load_si256((const __m256i *)(line + at)));
+			sum = _mm256_or_si256(sum,
+					      _mm256_load_si256((const __m256i *)(line + at + 32)));
+		}
+	}
+	return (u64)_mm256_extract_epi64(sum, 0);
+}
+
 static u64 read_all_64(const u8 *p, size_t bytes)
 {
 	u64 sum = 0, word;
@@ -114,7 +138,7 @@ PEAK(peak_512, "avx512f,avx512vnni", __m512i, 64, "vpdpbusd %1, %1, %0")
 PEAK(peak_256, "avx2,avxvnni", __m256i, 32, "%{vex%} vpdpbusd %1, %1, %0")
 PEAK(peak_avx2, "avx2", __m256i, 32, "vpmaddubsw %1, %1, %%ymm15\n\tvpaddw %%ymm15, %0, %0")
 
-/* ---- linear_t2 ------------------------------------------------------------------------------ */
+/* ---- products ------------------------------------------------------------------------------- */
 
 struct shape {
 	u32 rows, cols, batch;
@@ -126,12 +150,17 @@ static const struct shape shapes[] = {
 	{ 2560, 2560, 64 }, { 6912, 2560, 64 }, { 2560, 6912, 64 },
 };
 
-static u8 *weights;
+/* Products by columns: columns, outputs, batch */
+static const struct shape column_shapes[] = {
+	{ 6912, 2560, 1 }, { 6912, 2560, 2 }, { 6912, 2560, 8 }, { 6912, 2560, 64 },
+};
+
+static u8 *weights, *tmp;
 static s8 *x;
 static s32 *y, x_sum[BN_MAX_ROWS];
 static float *floats_a, *floats_b, *floats_y;
 
-/* rows of one call, as the engine would choose: a tile of 16 KiB */
+/* rows of one call, as the engine would choose: a piece */
 static u32 tile_rows(u32 row_bytes)
 {
 	u32 rows = BN_SECTION_BYTES / row_bytes / 4 * 4;
@@ -139,39 +168,133 @@ static u32 tile_rows(u32 row_bytes)
 	return rows ? rows : 1;
 }
 
-static double linear_hot(const struct bn_ops *ops, const struct shape *s)
+static struct bn_product product(u32 packing, u32 cols, u32 rows, u32 batch)
 {
-	u32 row_bytes = bn_t2_row_bytes(s->cols), tile = tile_rows(row_bytes), calls = 0;
+	return (struct bn_product){
+		.y = y, .y_stride = rows, .w = weights, .line_bytes = bn_line_bytes(packing, cols),
+		.blocks = bn_line_bytes(packing, cols) / BN_BLOCK_BYTES, .n = rows, .x = x,
+		.x_stride = bn_cols_pad(cols) + 64, .x_sum = x_sum, .batch = batch, .tmp = tmp,
+	};
+}
+
+static double linear_hot(const struct bn_ops *ops, u32 packing, const struct shape *s)
+{
+	struct bn_product p = product(packing, s->cols, s->rows, s->batch);
+	u32 tile = tile_rows(p.line_bytes), calls = 0;
 	u64 start = now(), end;
 
 	do {
-		for (u32 r = 0; r < s->rows; r += tile)
-			ops->linear_t2(y + r, s->rows, weights + (size_t)r * row_bytes, row_bytes,
-				       tile < s->rows - r ? tile : s->rows - r, x, row_bytes * 4,
-				       x_sum, s->batch);
+		for (u32 r = 0; r < s->rows; r += tile) {
+			p.y = y + r;
+			p.w = weights + (size_t)r * p.line_bytes;
+			p.n = tile < s->rows - r ? tile : s->rows - r;
+			ops->linear[packing](&p);
+		}
 		calls++;
 		end = now();
 	} while (end - start < HOT_NS);
 	return (double)(end - start) / calls;
 }
 
-static double linear_streamed(const struct bn_ops *ops, u32 cols, u32 batch)
+static double columns_hot(const struct bn_ops *ops, u32 packing, const struct shape *s)
 {
-	u32 row_bytes = bn_t2_row_bytes(cols), tile = tile_rows(row_bytes);
-	size_t bytes = (size_t)tile * row_bytes;
+	struct bn_product p = product(packing, s->cols, s->cols, s->batch);
+	u32 tile = tile_rows(p.line_bytes), calls = 0;
+	u64 start = now(), end;
+
+	p.y_stride = 8192;
+	do {
+		for (u32 c = 0; c < s->rows; c += tile) {
+			p.x = x + c;
+			p.w = weights + (size_t)c * p.line_bytes;
+			p.n = tile < s->rows - c ? tile : s->rows - c;
+			ops->columns[packing](&p);
+		}
+		calls++;
+		end = now();
+	} while (end - start < HOT_NS);
+	return (double)(end - start) / calls;
+}
+
+/* One of @every lines of each run of @lines, ascending */
+static u32 choose(u32 *index, u32 lines, u32 every)
+{
+	for (u32 i = 0; i < lines / every; i++)
+		index[i] = i * every + rnd() % every;
+	return lines / every;
+}
+
+/* Calls of one section's weights each, that know what the next ones will ask for */
+static double streamed(void (*op)(const struct bn_product *p), struct bn_product *p, u32 lines,
+		       u32 every, u32 ahead, bool by_column, u64 *bytes)
+{
+	static u32 index[STREAM_LINES];
+	u32 wanted = choose(index, lines, every), piece = tile_rows(p->line_bytes);
+	size_t matrix = (size_t)lines * p->line_bytes;
+	const s8 *x0 = p->x;
 	u64 start = now();
 
-	for (size_t at = 0; at + bytes <= STREAM_BYTES; at += bytes)
-		ops->linear_t2(y, tile, weights + at, row_bytes, tile, x, row_bytes * 4, x_sum,
-			       batch);
+	*bytes = 0;
+	for (size_t at = 0; at + matrix <= STREAM_BYTES; at += matrix) {
+		for (u32 i = 0; i < wanted; i += piece) {
+			u32 left = wanted - i;
+
+			p->n = piece < left ? piece : left;
+			left -= p->n;
+			p->ahead = ahead < left ? ahead : left;
+			p->index = every > 1 ? index + i : NULL;
+			p->w = weights + at + (every > 1 ? 0 : (size_t)i * p->line_bytes);
+			if (by_column)
+				p->x = x0 + (every > 1 ? 0 : i);
+			op(p);
+		}
+		*bytes += (u64)wanted * p->line_bytes;
+	}
+	return (double)(now() - start);
+}
+
+/* ---- head ------------------------------------------------------------------------------------ */
+
+/* The rows of a 2B-4T head, in calls of one piece; @full: both planes, one behind the other */
+static double head_streamed(const struct bn_ops *ops, bool full, u32 slots)
+{
+	/* No power of two apart, as they are in an image: caches are by address. */
+	const size_t plane = full ? STREAM_BYTES / 2 - 4800 * 64 : STREAM_BYTES;
+	static float step[BN_MAX_HEAD_ROWS];
+	struct bn_head p = {
+		.y = (float *)y, .row_bytes = 2560, .n_pad = 2560, .slots = slots, .step = step,
+		.scale = floats_b, .x = x, .x_stride = full ? 2560 * sizeof(float)
+							    : BN_HEAD_Q_BYTES(2560),
+	};
+	u64 start;
+	float l1;
+
+	p.n = p.y_stride = BN_SECTION_BYTES / (full ? 2 : 1) / 2560;
+	for (u32 s = 0; s < slots; s++) {
+		u8 *to = (u8 *)x + s * p.x_stride;
+
+		if (full)
+			memcpy(to, floats_a, 2560 * sizeof(float));
+		else
+			ops->head_quantize(to, step + s, &l1, floats_a, 2560);
+	}
+	start = now();
+	for (size_t at = 0; at + p.n * 2560 <= plane; at += p.n * 2560) {
+		p.high = (const s8 *)weights + at;
+		p.low = p.high + plane;
+		if (full)
+			ops->head_full(&p);
+		else
+			ops->head_top(&p);
+	}
 	return (double)(now() - start);
 }
 
 /* ---- float operations ----------------------------------------------------------------------- */
 
 enum float_op {
-	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, TO_F32, TO_F16, ROPE, ATTENTION, HEAD, MAX, EXP,
-	FLOAT_OPS
+	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, EMBED, TO_F16, ROPE, ATTENTION, HEAD_QUANTIZE,
+	HEAD_LOWER, HEAD_PICK, HEAD_DROP, MAX, EXP, FLOAT_OPS
 };
 
 static const struct {
@@ -183,11 +306,14 @@ static const struct {
 	[DEQUANT] = { "dequant 2560, add", 2560 * 12 },
 	[RELU2] = { "glu relu2 6912", 6912 * 12 },
 	[SILU] = { "glu silu 6912", 6912 * 12 },
-	[TO_F32] = { "f16_to_f32 2560", 2560 * 6 },
+	[EMBED] = { "embed 2560", 2560 * 6 },
 	[TO_F16] = { "f32_to_f16 640", 640 * 6 },
 	[ROPE] = { "rope 128", 128 * 12 },
 	[ATTENTION] = { "attention 4 x 128, 64 positions", 64 * 128 * 4 },
-	[HEAD] = { "head 2560, 64 rows", 64 * 2560 * 2 },
+	[HEAD_QUANTIZE] = { "head_quantize 2560", 2560 * 6 },
+	[HEAD_LOWER] = { "head_lower 1024", 1024 * 8 },
+	[HEAD_PICK] = { "head_pick 1024, none", 1024 * 8 },
+	[HEAD_DROP] = { "head_drop 1024, all", 1024 * 8 },
 	[MAX] = { "max_value 1024", 1024 * 4 },
 	[EXP] = { "sum_exp 1024", 1024 * 4 },
 };
@@ -215,8 +341,8 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		ops->glu(floats_y, floats_a, floats_b, 6912,
 			 op == SILU ? BITNET_ACT_SILU : BITNET_ACT_RELU2);
 		break;
-	case TO_F32:
-		ops->f16_to_f32(floats_y, f16, 2560);
+	case EMBED:
+		ops->embed(floats_y, (const s8 *)weights, (const s8 *)weights + 2560, 1.0f, 2560);
 		break;
 	case TO_F16:
 		ops->f32_to_f16((u16 *)floats_y, floats_a, 640);
@@ -229,8 +355,19 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		memset(ml, 0, sizeof(ml));
 		ops->attention(floats_y, ml, floats_a, f16, f16 + 64 * 128, 128, 4, 64);
 		break;
-	case HEAD:
-		ops->head(floats_y, floats_a, f16, 2560, 64, 2560);
+	case HEAD_QUANTIZE:
+		ops->head_quantize(tmp, floats_y, &inv, floats_a, 2560);
+		break;
+	case HEAD_LOWER:
+		ops->head_lower(floats_y, floats_a, floats_b, 1.0f, 1024);
+		break;
+	case HEAD_PICK:
+		sink = (float)ops->head_pick((u32 *)tmp, floats_a, floats_b, 1.0f, 1e30f, 0, 1024,
+					     1024);
+		break;
+	case HEAD_DROP:
+		memset(floats_y, 0, 1024 * sizeof(*floats_y));
+		sink = (float)ops->head_drop(floats_y, 1.0f, 1024);
 		break;
 	case MAX:
 		sink = ops->max_value(floats_a, 1024);
@@ -254,86 +391,169 @@ static double float_hot(const struct bn_ops *ops, enum float_op op)
 	return (double)(end - start) / calls;
 }
 
-static double head_streamed(const struct bn_ops *ops)
-{
-	const size_t rows = STREAM_BYTES / (2560 * 2);
-	u64 start = now();
-
-	for (size_t r = 0; r + 4 <= rows; r += 4)
-		ops->head(floats_y, floats_a, (const u16 *)weights + r * 2560, 2560, 4, 2560);
-	return (double)(now() - start);
-}
-
 /* ---- tables --------------------------------------------------------------------------------- */
 
 static const struct bn_ops *variants[MAX_VARIANTS];
 static u32 n_variants;
 static double times[MAX_VARIANTS][ROUNDS];
+static double peaks[3];		/* of AVX2, AVX-VNNI, AVX-512-VNNI */
 
-/* the reference would take minutes where the others take seconds */
-static bool too_slow(const struct bn_ops *ops, double macs)
+static double peak(const struct bn_ops *ops)
 {
-	return ops->needs == 0 && macs > 2e7;
+	return peaks[ops->needs & BN_CPU_AVX512VNNI ? 2 : ops->needs & BN_CPU_AVXVNNI ? 1 : 0];
 }
 
-static void bench_hot(void)
+/* the reference would take minutes where the others take seconds */
+static bool too_slow(const struct bn_ops *ops, bool by_column, u32 packing, double macs)
 {
-	printf("\nlinear_t2, hot%44s\n%-24s %-12s %10s %8s %8s\n", "", "rows x columns, batch",
-	       "variant", "us", "GB/s", "GMAC/s");
-	for (u32 i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
-		const struct shape *s = shapes + i;
+	const struct bn_ops *ref = &bn_ops_ref;
+	bool slow = by_column ? ops->columns[packing] == ref->columns[packing] :
+				ops->linear[packing] == ref->linear[packing];
+
+	return slow && macs > 2e6;
+}
+
+static void bench_hot(bool by_column, u32 packing, const struct shape *list, u32 n)
+{
+	printf("\n%s, t%u, hot\n%-24s %-12s %10s %8s %8s %8s\n", by_column ? "columns" : "linear",
+	       2 - packing, by_column ? "columns x outputs, batch" : "rows x columns, batch",
+	       "variant", "us", "GB/s", "GMAC/s", "of peak");
+	for (u32 i = 0; i < n; i++) {
+		const struct shape *s = list + i;
 		double macs = (double)s->rows * s->cols * s->batch;
-		double bytes = (double)s->rows * bn_t2_row_bytes(s->cols);
+		double bytes = (double)s->rows * bn_line_bytes(packing, s->cols);
 
 		for (u32 round = 0; round < ROUNDS; round++)
 			for (u32 v = 0; v < n_variants; v++)
-				if (!too_slow(variants[v], macs))
-					times[v][round] = linear_hot(variants[v], s);
+				if (!too_slow(variants[v], by_column, packing, macs))
+					times[v][round] = by_column ?
+						columns_hot(variants[v], packing, s) :
+						linear_hot(variants[v], packing, s);
 		for (u32 v = 0; v < n_variants; v++) {
 			double ns = median(times[v], ROUNDS);
 
-			if (!too_slow(variants[v], macs))
-				printf("%5u x %-5u %3u         %-12s %10.1f %8.1f %8.1f\n", s->rows,
-				       s->cols, s->batch, variants[v]->name, ns / 1000, bytes / ns,
-				       macs / ns);
+			if (!too_slow(variants[v], by_column, packing, macs))
+				printf("%5u x %-5u %3u         %-12s %10.1f %8.1f %8.1f %7.0f%%\n",
+				       s->rows, s->cols, s->batch, variants[v]->name, ns / 1000,
+				       bytes / ns, macs / ns, 100 * macs / ns / peak(variants[v]));
 		}
 	}
 }
 
+/* The rate of a plain read: of all, or of one of @every lines */
+static double plain_read(u32 line_bytes, u32 every)
+{
+	static u32 index[STREAM_LINES];
+	u32 n = choose(index, STREAM_LINES, every);
+	size_t matrix = (size_t)STREAM_LINES * line_bytes, bytes = 0;
+	u64 start = now();
+
+	if (every == 1 || !__builtin_cpu_supports("avx2")) {
+		bytes = STREAM_BYTES;
+		sink = __builtin_cpu_supports("avx2") ? read_all_256(weights, STREAM_BYTES)
+						      : read_all_64(weights, STREAM_BYTES);
+	} else {
+		for (size_t at = 0; at + matrix <= STREAM_BYTES; at += matrix) {
+			sink = read_lines_256(weights + at, line_bytes, index, n, 4);
+			bytes += (size_t)n * line_bytes;
+		}
+	}
+	return (double)bytes / (double)(now() - start);
+}
+
 static void bench_streamed(void)
 {
-	static const struct shape streamed[] = { { 0, 2560, 1 }, { 0, 6912, 1 }, { 0, 2560, 4 } };
-	double limit[3];
+	static const struct {
+		const char *name;
+		bool by_column;
+		u32 packing, cols, batch, every;
+	} cases[] = {
+		{ "t2, 2560 columns", false, BN_T2, 2560, 1, 1 },
+		{ "t2, 6912 columns", false, BN_T2, 6912, 1, 1 },
+		{ "t2, 2560, 1 row of 4", false, BN_T2, 2560, 1, 4 },
+		{ "t2, 2560, batch 2", false, BN_T2, 2560, 2, 1 },
+		{ "t2, 2560, batch 3", false, BN_T2, 2560, 3, 1 },
+		{ "t2, 2560, batch 4", false, BN_T2, 2560, 4, 1 },
+		{ "t1, 2560 columns", false, BN_T1, 2560, 1, 1 },
+		{ "t1, 6912 columns", false, BN_T1, 6912, 1, 1 },
+		{ "t1, 2560, 1 row of 4", false, BN_T1, 2560, 1, 4 },
+		{ "t1, 2560, batch 2", false, BN_T1, 2560, 2, 1 },
+		{ "t1, 2560, batch 4", false, BN_T1, 2560, 4, 1 },
+		{ "t2 by column, all", true, BN_T2, 2560, 1, 1 },
+		{ "t2 by column, 1 of 6", true, BN_T2, 2560, 1, 6 },
+		{ "t2 by column, batch 2", true, BN_T2, 2560, 2, 1 },
+		{ "t2 by column, batch 4", true, BN_T2, 2560, 4, 1 },
+		{ "t1 by column, all", true, BN_T1, 2560, 1, 1 },
+		{ "t1 by column, 1 of 6", true, BN_T1, 2560, 1, 6 },
+		{ "t1 by column, batch 4", true, BN_T1, 2560, 4, 1 },
+	};
 
-	printf("\nlinear_t2 and head, streamed over 1 GiB\n%-24s %-12s %10s %8s %8s\n",
-	       "columns, batch", "variant", "ms", "GB/s", "of read");
-	for (u32 i = 0; i < 4; i++) {
-		for (u32 round = 0; round < 3; round++) {
-			u64 start = now();
+	printf("\nstreamed over 1 GiB of weights\n%-24s %-12s %10s %8s %8s\n", "packing", "variant",
+	       "ms", "GB/s", "of read");
+	for (u32 i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		double limit[ROUNDS];
+		u64 bytes = STREAM_BYTES;
+		bool by_column = cases[i].by_column;
+		u32 packing = cases[i].packing;
 
-			sink = __builtin_cpu_supports("avx2") ? read_all_256(weights, STREAM_BYTES)
-							      : read_all_64(weights, STREAM_BYTES);
-			limit[round] = (double)STREAM_BYTES / (double)(now() - start);
+		for (u32 round = 0; round < ROUNDS; round++) {
+			limit[round] = plain_read(bn_line_bytes(packing, cases[i].cols),
+						  cases[i].every);
+			for (u32 v = 0; v < n_variants; v++) {
+				const struct bn_ops *ops = variants[v];
+				struct bn_product p = product(packing, cases[i].cols, STREAM_LINES,
+							      cases[i].batch);
+
+				p.y_stride = 8192;
+				if (!too_slow(ops, by_column, packing, 1e9))
+					times[v][round] =
+						streamed(by_column ? ops->columns[packing] :
+							 ops->linear[packing], &p, STREAM_LINES,
+							 cases[i].every, AHEAD_LINES, by_column,
+							 &bytes);
+			}
+		}
+		median(limit, ROUNDS);
+		printf("%-24s %-12s %10.1f %8.1f\n", cases[i].name, "plain read",
+		       bytes / limit[ROUNDS / 2] / 1e6, limit[ROUNDS / 2]);
+		for (u32 v = 0; v < n_variants; v++) {
+			double ns = median(times[v], ROUNDS);
+
+			if (!too_slow(variants[v], by_column, packing, 1e9))
+				printf("%24s %-12s %10.1f %8.1f %7.0f%%\n", "", variants[v]->name,
+				       ns / 1e6, bytes / ns,
+				       100 * bytes / ns / limit[ROUNDS / 2]);
+		}
+	}
+}
+
+static void bench_head(void)
+{
+	static const u32 slots[] = { 1, 4, 16 };
+
+	printf("\nhead, streamed over 1 GiB of planes\n%-24s %-12s %10s %8s %8s\n", "slots, planes",
+	       "variant", "ms", "GB/s", "of read");
+	for (u32 i = 0; i < 2 * sizeof(slots) / sizeof(*slots); i++) {
+		double limit[ROUNDS];
+		bool full = i % 2;
+
+		for (u32 round = 0; round < ROUNDS; round++) {
+			limit[round] = plain_read(0, 1);
 			for (u32 v = 0; v < n_variants; v++)
 				if (variants[v]->needs)
-					times[v][round] = i == 3 ? head_streamed(variants[v]) :
-						linear_streamed(variants[v], streamed[i].cols,
-								streamed[i].batch);
+					times[v][round] = head_streamed(variants[v], full,
+									slots[i / 2]);
 		}
-		median(limit, 3);
-		if (i < 3)
-			printf("%5u %3u %14s", streamed[i].cols, streamed[i].batch, "");
-		else
-			printf("head, 2560 %13s", "");
-		printf("%-12s %10.1f %8.1f\n", "plain read", STREAM_BYTES / limit[1] / 1e6,
-		       limit[1]);
+		median(limit, ROUNDS);
+		printf("%2u, %-20s %-12s %10.1f %8.1f\n", slots[i / 2], full ? "both" : "high only",
+		       "plain read", STREAM_BYTES / limit[ROUNDS / 2] / 1e6, limit[ROUNDS / 2]);
 		for (u32 v = 0; v < n_variants; v++) {
-			double ns = median(times[v], 3);
+			double ns = median(times[v], ROUNDS);
 
 			if (variants[v]->needs)
 				printf("%24s %-12s %10.1f %8.1f %7.0f%%\n", "", variants[v]->name,
 				       ns / 1e6, STREAM_BYTES / ns,
-				       100 * STREAM_BYTES / ns / limit[1]);
+				       100 * STREAM_BYTES / ns / limit[ROUNDS / 2]);
 		}
 	}
 }
@@ -373,9 +593,15 @@ static void fill(void)
 	}
 }
 
-int bench(u32 cpu, const char *only)
+static bool wanted(const char *what, const char *table)
+{
+	return !what || !strcmp(what, table);
+}
+
+int bench(u32 cpu, const char *only, const char *what)
 {
 	weights = pages(STREAM_BYTES + (1 << 21));
+	tmp = pages(BN_TMP_BYTES);
 	x = pages(BN_MAX_ROWS * 8192);
 	y = pages(BN_MAX_ROWS * 8192 * sizeof(*y));
 	floats_a = pages(8192 * sizeof(float));
@@ -389,16 +615,24 @@ int bench(u32 cpu, const char *only)
 		    (!only || !strcmp(only, bn_variants[i]->name)))
 			variants[n_variants++] = bn_variants[i];
 
-	printf("limits, one thread, GMAC/s:");
 	if (cpu & BN_CPU_AVX2)
-		printf(" vpmaddubsw+vpaddw %.0f", peak_avx2());
+		peaks[0] = peak_avx2();
 	if (cpu & BN_CPU_AVXVNNI)
-		printf(" vpdpbusd/256 %.0f", peak_256());
+		peaks[1] = peak_256();
 	if (cpu & BN_CPU_AVX512VNNI)
-		printf(" vpdpbusd/512 %.0f", peak_512());
-	printf("\n");
-	bench_hot();
-	bench_streamed();
-	bench_floats();
+		peaks[2] = peak_512();
+	printf("limits, one thread, GMAC/s: vpmaddubsw+vpaddw %.0f, vpdpbusd/256 %.0f, /512 %.0f\n",
+	       peaks[0], peaks[1], peaks[2]);
+	for (u32 packing = 0; packing < BN_PACKINGS && wanted(what, "hot"); packing++) {
+		bench_hot(false, packing, shapes, sizeof(shapes) / sizeof(*shapes));
+		bench_hot(true, packing, column_shapes,
+			  sizeof(column_shapes) / sizeof(*column_shapes));
+	}
+	if (wanted(what, "streamed"))
+		bench_streamed();
+	if (wanted(what, "head"))
+		bench_head();
+	if (wanted(what, "float"))
+		bench_floats();
 	return 0;
 }

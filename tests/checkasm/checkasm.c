@@ -3,11 +3,14 @@
  * checkasm.c - every SIMD variant against the reference, bit for bit
  *
  *   checkasm [--seed N] [--cases N] [--variant NAME] [--op NAME]     TAP
- *   checkasm --bench [--variant NAME]                                a table of speeds
+ *   checkasm --bench [--variant NAME] [--op hot|streamed|float]      tables of speeds
  *
  * Shapes are odd and inputs unpleasant; buffers end at inaccessible pages. The seed is printed, and
  * brings the same cases again when it is given; each op draws from its own sequence, so that --op
  * repeats one alone.
+ *
+ * checkasm-emulated (EMULATED) is the same program with AVX-512 and VNNI in portable C, see
+ * emulated/immintrin.h: it checks the variants that this CPU may lack, and cannot bench.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -18,6 +21,10 @@
 #include "checkasm.h"
 #include "cpu.h"
 #include "tap.h"
+
+#ifndef EMULATED
+#define EMULATED	0
+#endif
 
 #define PATTERN		0xa5
 #define MARGIN		256	/* bytes of pattern that are looked at */
@@ -237,15 +244,28 @@ static void check_clear(const struct bn_ops *ops)
 	   ops->name, before, after);
 }
 
+/* What this program can run */
+static u32 cpu_mask(void)
+{
+	u32 cpu = bitnet_cpu_mask();
+
+	return EMULATED && (cpu & BN_CPU_AVX2) ? cpu | BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI : cpu;
+}
+
+static bool is_emulated(const struct bn_ops *ops)
+{
+	return ops->needs & (BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI);
+}
+
 static void check_variant(const struct bn_ops *ops, u64 seed, u32 cases, const char *op)
 {
-	const struct check *lists[] = { linear_checks, float_checks };
+	const struct check *lists[] = { linear_checks, float_checks, head_checks };
 
-	for (u32 l = 0; l < 2; l++)
+	for (u32 l = 0; l < 3; l++)
 		for (const struct check *c = lists[l]; c->op; c++)
 			if (!op || !strcmp(op, c->op))
 				check_op(ops, c, seed, cases);
-	if (!op || !strcmp(op, "clear"))
+	if (!EMULATED && (!op || !strcmp(op, "clear")))
 		check_clear(ops);
 	if (!op || !strcmp(op, "selftest"))
 		check_selftest(ops);
@@ -264,7 +284,7 @@ int main(int argc, char **argv)
 	const char *variant = NULL, *op = NULL, *size = getenv("BITNET_TEST_SIZE");
 	u64 seed = (u64)time(NULL) * 1000003 ^ (u64)getpid();
 	u32 cases = size && !strcmp(size, "release") ? 30000 : 1000;
-	u32 cpu = bitnet_cpu_mask();
+	u32 cpu = cpu_mask();
 	bool speed = false;
 	int c;
 
@@ -289,8 +309,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (speed && EMULATED)
+		bail("an emulation has no speed");
 	if (speed)
-		return bench(cpu, variant);
+		return bench(cpu, variant, op);
 
 	buffers_map();
 	signal(SIGSEGV, fault);
@@ -299,7 +321,7 @@ int main(int argc, char **argv)
 	for (u32 i = 0; bn_variants[i]; i++) {
 		const struct bn_ops *ops = bn_variants[i];
 
-		if (variant && strcmp(variant, ops->name))
+		if ((variant && strcmp(variant, ops->name)) || (EMULATED && !is_emulated(ops)))
 			continue;
 		if (bn_variant_find(ops->name, cpu))
 			check_variant(ops, seed, i ? cases : cases / 10, op);

@@ -58,7 +58,8 @@ struct check {
 		    size_t what_bytes);
 };
 
-extern const struct check linear_checks[], float_checks[];	/* end with op == NULL */
+/* end with op == NULL */
+extern const struct check linear_checks[], float_checks[], head_checks[];
 
 /** same_bits() - compare @n elements of @size bytes; appends the first difference to @what */
 bool same_bits(const void *got, const void *want, u32 n, size_t size, char *what,
@@ -67,7 +68,11 @@ bool same_bits(const void *got, const void *want, u32 n, size_t size, char *what
 /** clear_leaves_zeros() - @before, @after: bytes that are not zero without and with clear() */
 bool clear_leaves_zeros(const struct bn_ops *ops, u32 *before, u32 *after);
 
-/** bench() - print the speed of each variant that @cpu can run; @only: one name, or NULL */
-int bench(u32 cpu, const char *only);
+/**
+ * bench() - print the speed of each variant that @cpu can run
+ * @only:	name of one variant, or NULL
+ * @what:	table: "hot", "streamed", "head" or "float", or NULL for all
+ */
+int bench(u32 cpu, const char *only, const char *what);
 
 #endif /* CHECKASM_H */

@@ -93,20 +93,6 @@ static bool glu(const struct bn_ops *ref, const struct bn_ops *ops, char *what, 
 	return compare(got, want, n, what, what_bytes);
 }
 
-static bool f16_to_f32(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
-		       size_t what_bytes)
-{
-	u32 n = between(1, 300);
-	u16 *x = buffer(A, n * sizeof(*x), 2);
-	float *got = floats(GOT, n, FLOAT_ALIGN), *want = floats(WANT, n, FLOAT_ALIGN);
-
-	rnd_f16s(x, n);
-	snprintf(what, what_bytes, "n %u", n);
-	ref->f16_to_f32(want, x, n);
-	ops->f16_to_f32(got, x, n);
-	return compare(got, want, n, what, what_bytes);
-}
-
 static bool f32_to_f16(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 		       size_t what_bytes)
 {
@@ -171,22 +157,6 @@ static bool attention(const struct bn_ops *ref, const struct bn_ops *ops, char *
 		compare(got, want, acc_elems, what, what_bytes);
 }
 
-static bool head(const struct bn_ops *ref, const struct bn_ops *ops, char *what, size_t what_bytes)
-{
-	u32 n_pad = BN_LANES * between(1, 60), rows = between(1, 30);
-	size_t stride = n_pad + BN_LANES * below(4), elems = (rows - 1) * stride + n_pad;
-	float *h = floats(A, n_pad, 64), *got, *want;
-	u16 *e = buffer(B, elems * sizeof(*e), 2);
-
-	rnd_f16s(e, elems);
-	got = floats(GOT, rows, FLOAT_ALIGN);
-	want = floats(WANT, rows, FLOAT_ALIGN);
-	snprintf(what, what_bytes, "n_pad %u, rows %u, stride %zu", n_pad, rows, stride);
-	ref->head(want, h, e, stride, rows, n_pad);
-	ops->head(got, h, e, stride, rows, n_pad);
-	return compare(got, want, rows, what, what_bytes);
-}
-
 static bool max_value(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 		      size_t what_bytes)
 {
@@ -230,11 +200,9 @@ const struct check float_checks[] = {
 	{ "rmsnorm", rmsnorm },
 	{ "dequant", dequant },
 	{ "glu", glu },
-	{ "f16_to_f32", f16_to_f32 },
 	{ "f32_to_f16", f32_to_f16 },
 	{ "rope", rope },
 	{ "attention", attention },
-	{ "head", head },
 	{ "max_value", max_value },
 	{ "sum_exp", sum_exp },
 	{ NULL, NULL },

@@ -100,6 +100,7 @@ struct t_shape {
 	uint32_t flags;			/* BITNET_IMAGE_F_* */
 	uint64_t pages;			/* 0, or fill up to this many */
 	uint64_t seed;
+	uint32_t activation;		/* BITNET_ACT_*; FFN_DOWN is by column with relu^2 */
 };
 
 /* Big enough for anything to be computed, small enough to be loaded a thousand times. */
@@ -169,8 +170,11 @@ static inline void t_codes(uint8_t *out, uint32_t at, uint32_t cols, uint64_t *s
 static inline void t_tensor(struct t_builder *b, uint32_t role, uint32_t layer, uint32_t format,
 			    uint32_t rows, uint32_t cols)
 {
+	const bool by_column = format == BITNET_IMAGE_FMT_T2_COLUMNS;
+	const bool ternary = format == BITNET_IMAGE_FMT_T2 || by_column;
+	const uint32_t lines = by_column ? cols : rows, weights = by_column ? rows : cols;
 	static const uint32_t elem_bytes[] = {
-		[BITNET_IMAGE_FMT_F32] = 4, [BITNET_IMAGE_FMT_F16] = 2, [BITNET_IMAGE_FMT_F64] = 8,
+		[BITNET_IMAGE_FMT_F32] = 4, [BITNET_IMAGE_FMT_F64] = 8, [BITNET_IMAGE_FMT_I8] = 1,
 	};
 	struct bitnet_image_tensor t = {
 		.role = role, .layer = layer, .format = format, .rows = rows, .cols = cols,
@@ -179,32 +183,33 @@ static inline void t_tensor(struct t_builder *b, uint32_t role, uint32_t layer, 
 	uint8_t *row;
 	uint32_t r, c;
 
-	t.row_bytes = format == BITNET_IMAGE_FMT_T2 ? t_align(cols, 256) / 4 :
+	t.row_bytes = ternary ? t_align(weights, 256) / 4 :
 			t_align((uint64_t)cols * elem_bytes[format], 64);
-	t.bytes = (uint64_t)rows * t.row_bytes;
+	t.bytes = (uint64_t)lines * t.row_bytes;
 	t.offset = t_align(b->end, BITNET_IMAGE_ALIGN);
 	b->end = t.offset + t.bytes;
-	if (format == BITNET_IMAGE_FMT_T2)
+	if (ternary)
 		memcpy(&t.scale, &scale, 4);
 	if (!b->base) {
 		b->n++;
 		return;
 	}
 	memcpy(b->base + sizeof(struct bitnet_image_header) + b->n++ * sizeof(t), &t, sizeof(t));
-	for (r = 0; r < rows; r++) {
+	for (r = 0; r < lines; r++) {
 		row = b->base + t.offset + (uint64_t)r * t.row_bytes;
-		for (c = 0; format == BITNET_IMAGE_FMT_T2 && c < t.row_bytes; c += 8)
-			t_codes(row + c, c, cols, &b->seed);
-		for (c = 0; format == BITNET_IMAGE_FMT_F16 && c < cols; c += 4) {
-			/* Four numbers of +-[0.25, 1) */
-			uint64_t half =
-				(t_random(&b->seed) & 0x87ff87ff87ff87ff) + 0x3400340034003400;
+		for (c = 0; ternary && c < t.row_bytes; c += 8)
+			t_codes(row + c, c, weights, &b->seed);
+		for (c = 0; format == BITNET_IMAGE_FMT_I8 && c < cols; c += 8) {
+			uint64_t bytes = t_random(&b->seed);
 
-			memcpy(row + c * 2, &half, cols - c < 4 ? (cols - c) * 2 : 8);
+			memcpy(row + c, &bytes, cols - c < 8 ? cols - c : 8);
 		}
 		for (c = 0; format == BITNET_IMAGE_FMT_F32 && c < cols; c++) {
 			float near_one = 1 + (float)(t_random(&b->seed) % 64) / 256;
 
+			/* Norms, or the scales of embeddings, whose elements are 16-bit integers */
+			if (role < BITNET_ROLE_LAYER && role != BITNET_ROLE_OUTPUT_NORM)
+				near_one /= 32768;
 			memcpy(row + c * 4, &near_one, 4);
 		}
 		for (c = 0; format == BITNET_IMAGE_FMT_F64 && c < cols; c++) {
@@ -220,9 +225,14 @@ static inline void t_tensors(struct t_builder *b, const struct t_shape *s, uint3
 	const uint32_t q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
 	uint32_t l;
 
-	t_tensor(b, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_F16, vocab, s->hidden);
-	if (!(s->flags & BITNET_IMAGE_F_TIED))
-		t_tensor(b, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_F16, vocab, s->hidden);
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, vocab);
+	if (!(s->flags & BITNET_IMAGE_F_TIED)) {
+		t_tensor(b, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
+		t_tensor(b, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
+		t_tensor(b, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, vocab);
+	}
 	t_tensor(b, BITNET_ROLE_OUTPUT_NORM, 0, BITNET_IMAGE_FMT_F32, 1, s->hidden);
 	t_tensor(b, BITNET_ROLE_ROPE_FREQ, 0, BITNET_IMAGE_FMT_F64, 1, s->head_dim / 2);
 	for (l = 0; l < s->n_layers; l++) {
@@ -232,7 +242,8 @@ static inline void t_tensors(struct t_builder *b, const struct t_shape *s, uint3
 		t_tensor(b, BITNET_ROLE_ATTN_OUT, l, BITNET_IMAGE_FMT_T2, s->hidden, q);
 		t_tensor(b, BITNET_ROLE_FFN_GATE, l, BITNET_IMAGE_FMT_T2, s->ffn, s->hidden);
 		t_tensor(b, BITNET_ROLE_FFN_UP, l, BITNET_IMAGE_FMT_T2, s->ffn, s->hidden);
-		t_tensor(b, BITNET_ROLE_FFN_DOWN, l, BITNET_IMAGE_FMT_T2, s->hidden, s->ffn);
+		t_tensor(b, BITNET_ROLE_FFN_DOWN, l, s->activation == BITNET_ACT_RELU2 ?
+			 BITNET_IMAGE_FMT_T2_COLUMNS : BITNET_IMAGE_FMT_T2, s->hidden, s->ffn);
 		t_tensor(b, BITNET_ROLE_ATTN_NORM, l, BITNET_IMAGE_FMT_F32, 1, s->hidden);
 		t_tensor(b, BITNET_ROLE_FFN_NORM, l, BITNET_IMAGE_FMT_F32, 1, s->hidden);
 		if (s->flags & BITNET_IMAGE_F_SUB_NORMS) {
@@ -257,9 +268,9 @@ static inline struct t_image t_image_random(const struct t_shape *shape)
 	count.n = 0;
 	t_tensors(&count, shape, vocab);
 	if (shape->pages) {
-		/* A larger vocabulary fills what is left. */
-		vocab += (shape->pages * BITNET_IMAGE_PAGE - count.end) /
-			 t_align(shape->hidden * 2, 64) /
+		/* A larger vocabulary fills what is left; its scales end anywhere. */
+		vocab += (shape->pages * BITNET_IMAGE_PAGE - count.end - 128) /
+			 (t_align(shape->hidden, 64) * 2 + 4) /
 			 (shape->flags & BITNET_IMAGE_F_TIED ? 1 : 2);
 		count.end = fill.end;
 		t_tensors(&count, shape, vocab);
@@ -276,7 +287,7 @@ static inline struct t_image t_image_random(const struct t_shape *shape)
 		.total_bytes = image.length,
 		.digest = shape->seed + 1,
 		.flags = shape->flags,
-		.activation = BITNET_ACT_RELU2,
+		.activation = shape->activation,
 		.n_layers = shape->n_layers,
 		.hidden = shape->hidden,
 		.ffn = shape->ffn,

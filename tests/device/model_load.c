@@ -196,11 +196,12 @@ static void check_headers(void)
 		{ "total_bytes", H(total_bytes), 0, -EBADMSG },
 		{ "upper half of total_bytes", H(total_bytes) + 4, 1, -EBADMSG },
 		{ "flags", H(flags), ~0U, -EBADMSG },
-		{ "flags", H(flags), 4, -EBADMSG },
+		{ "flags", H(flags), 8, -EBADMSG },
+		{ "flags say T1", H(flags), 7, -EBADMSG },
 		{ "flags without SUB_NORMS", H(flags), BITNET_IMAGE_F_TIED, -EBADMSG },
 		{ "flags without TIED", H(flags), BITNET_IMAGE_F_SUB_NORMS, -EBADMSG },
 		{ "activation", H(activation), 2, -EBADMSG },
-		{ "activation", H(activation), BITNET_ACT_SILU, 0 },
+		{ "activation, which ffn_down does not fit", H(activation), BITNET_ACT_SILU, -EBADMSG },
 		{ "n_layers", H(n_layers), 0, -EBADMSG },
 		{ "n_layers", H(n_layers), 1, -EBADMSG },
 		{ "n_layers", H(n_layers), 3, -EBADMSG },
@@ -233,8 +234,8 @@ static void check_headers(void)
 		{ "norm_eps not a number", H(norm_eps), 0x7fc00000, -EBADMSG },
 		{ "norm_eps negative", H(norm_eps), 0xb727c5ac, -EBADMSG },
 		{ "tensor_count", H(tensor_count), 0, -EBADMSG },
-		{ "tensor_count one less", H(tensor_count), 24, -EBADMSG },
-		{ "tensor_count one more", H(tensor_count), 26, -EBADMSG },
+		{ "tensor_count one less", H(tensor_count), 26, -EBADMSG },
+		{ "tensor_count one more", H(tensor_count), 28, -EBADMSG },
 		{ "tensor_count", H(tensor_count), ~0U, -EBADMSG },
 		{ "tensor_count", H(tensor_count), 0x04000000, -EBADMSG },
 		{ "tensor_bytes", H(tensor_bytes), 0, -ENOEXEC },
@@ -252,7 +253,7 @@ static void check_headers(void)
 	};
 	unsigned int i;
 
-	is(good.header->tensor_count, 25, "the table that the damages are written for");
+	is(good.header->tensor_count, 27, "the table that the damages are written for");
 	for (i = 0; i < ARRAY_SIZE(damages); i++)
 		check_damage(&damages[i], 0, "header: ");
 }
@@ -262,13 +263,13 @@ static void check_tables(void)
 	static const struct damage damages[] = {
 		{ "role", T(role), BITNET_ROLE_COUNT, -EBADMSG },
 		{ "role", T(role), ~0U, -EBADMSG },
-		{ "role of none", T(role), 5, -EBADMSG },
+		{ "role of another shape", T(role), BITNET_ROLE_TOKEN_EMBD_SCALE, -EBADMSG },
 		{ "role twice", T(role), BITNET_ROLE_ATTN_V, -EBADMSG },
 		{ "layer twice", T(layer), 1, -EBADMSG },
 		{ "layer", T(layer), 2, -EBADMSG },
 		{ "layer", T(layer), ~0U, -EBADMSG },
 		{ "format", T(format), 0, -EBADMSG },
-		{ "format", T(format), BITNET_IMAGE_FMT_F16, -EBADMSG },
+		{ "format", T(format), BITNET_IMAGE_FMT_F64, -EBADMSG },
 		{ "format", T(format), 5, -EBADMSG },
 		{ "format", T(format), ~0U, -EBADMSG },
 		{ "scale infinite", T(scale), 0x7f800000, -EBADMSG },

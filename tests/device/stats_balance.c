@@ -8,7 +8,7 @@
 
 static const char *const totals[] = {
 	"jobs_submitted", "jobs_done", "jobs_failed", "jobs_cancelled", "tokens_in", "tokens_out",
-	"cpu_ns", "queue_ns",
+	"cpu_ns", "queue_ns", "weight_bytes",
 };
 
 static void read_totals(long long now[ARRAY_SIZE(totals)])
@@ -129,7 +129,7 @@ int main(void)
 		const long long file[ARRAY_SIZE(totals)] = {
 			s.out_jobs_submitted, s.out_jobs_done, s.out_jobs_failed,
 			s.out_jobs_cancelled, s.out_tokens_in, s.out_tokens_out,
-			s.out_cpu_ns,	      s.out_queue_ns,
+			s.out_cpu_ns,	      s.out_queue_ns,	s.out_weight_bytes,
 		};
 
 		for (k = 0; k < ARRAY_SIZE(totals); k++)

@@ -48,12 +48,15 @@ static void check_places(const uint8_t *base, uint64_t size)
 		fail("the table is outside");
 	for (i = 0; i < h->tensor_count; i++) {
 		const struct bitnet_image_tensor *t = (const void *)(base + table + i * 64ULL);
+		bool by_column = t->format == BITNET_IMAGE_FMT_T2_COLUMNS ||
+				 t->format == BITNET_IMAGE_FMT_T1_COLUMNS;
+		uint64_t lines = by_column ? t->cols : t->rows;
 
 		if (t->offset < last)
 			fail("two tensors share bytes");
 		last = t->offset + t->bytes;
 		if (t->offset % 64 || t->row_bytes % 64 ||
-		    t->bytes != (uint64_t)t->rows * t->row_bytes)
+		    t->bytes != lines * t->row_bytes)
 			fail("a tensor's sizes");
 		for (b = 0; b < t->bytes; b += 64) {
 			uint64_t at = t->offset + b;
@@ -159,19 +162,17 @@ static int make_corpus(const char *folder)
 	static const struct {
 		const char *name;
 		struct t_shape shape;
-		uint32_t activation;
 	} kinds[] = {
 		{ "tied.image",
-		  { 1, 32, 64, 2, 1, 16, 40, 64, BITNET_IMAGE_F_TIED, 0, 1 },
-		  BITNET_ACT_RELU2 },
+		  { 1, 32, 64, 2, 1, 16, 40, 64, BITNET_IMAGE_F_TIED, 0, 1,
+		    BITNET_ACT_RELU2 } },
 		{ "sub-norms.image",
 		  { 2, 16, 48, 4, 2, 4, 24, 8, BITNET_IMAGE_F_TIED | BITNET_IMAGE_F_SUB_NORMS, 0,
-		    2 },
-		  BITNET_ACT_RELU2 },
-		{ "head.image", { 1, 20, 30, 3, 3, 6, 33, 16, 0, 0, 3 }, BITNET_ACT_SILU },
+		    2, BITNET_ACT_RELU2 } },
+		{ "head.image", { 1, 20, 30, 3, 3, 6, 33, 16, 0, 0, 3, BITNET_ACT_SILU } },
 		{ "wide.image",
-		  { 1, 260, 16, 1, 1, 2, 3, 4, BITNET_IMAGE_F_SUB_NORMS, 0, 4 },
-		  BITNET_ACT_SILU },
+		  { 1, 260, 16, 1, 1, 2, 3, 4, BITNET_IMAGE_F_SUB_NORMS, 0, 4,
+		    BITNET_ACT_SILU } },
 	};
 	char path[PATH_MAX];
 	unsigned int i;
@@ -181,7 +182,6 @@ static int make_corpus(const char *folder)
 		struct t_image image = t_image_random(&kinds[i].shape);
 		struct bitnet_image_header *h = image.base;
 
-		h->activation = kinds[i].activation;
 		h->digest = bitnet_image_digest(h, image.base);
 		snprintf(path, sizeof(path), "%s/%s", folder, kinds[i].name);
 		f = fopen(path, "wb");

@@ -26,7 +26,7 @@ struct trace {
 static double diff_from(const struct golden_run *run, uint32_t row, const json_t *want)
 {
 	const struct bn_scratch *sc = run->step.scratch;
-	const float *x = sc->x + (size_t)row * sc->wide_stride;
+	const float *x = sc->x + (size_t)row * sc->x_stride;
 	double norm = json_number_value(json_object_get(want, "norm")), sum = 0, worst = 0;
 	const json_t *first = json_object_get(want, "first8");
 
@@ -48,7 +48,7 @@ static void check_layer(struct golden_run *run, uint32_t phase, void *arg)
 		t->worst = fmax(t->worst,
 				diff_from(run, t->last_row, json_object_get(layer, "after_attn")));
 		break;
-	case BN_PHASE_DOWN:
+	case BN_PHASE_DOWN_ADD:
 		t->worst = fmax(t->worst,
 				diff_from(run, t->last_row, json_object_get(layer, "after_ffn")));
 		break;

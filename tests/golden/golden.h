@@ -96,6 +96,7 @@ static inline void golden_run_free(struct golden_run *run)
 static inline const struct bn_sampler *golden_feed(struct golden_run *run, const uint32_t *ids,
 						   uint32_t n, uint32_t chunk)
 {
+	static uint8_t buffer[BN_TILE_BYTES] __attribute__((aligned(64)));
 	static const struct bn_sampler_params greedy;
 	struct bn_step *s = &run->step;
 
@@ -115,7 +116,7 @@ static inline const struct bn_sampler *golden_feed(struct golden_run *run, const
 			for (uint32_t tile = 0; tile < bn_step_tiles(s, phase); tile++) {
 				uint32_t cursor = 0;
 
-				while (bn_step_tile(s, phase, tile, &cursor))
+				while (bn_step_tile(s, phase, tile, &cursor, buffer))
 					;
 			}
 			if (run->after_phase)

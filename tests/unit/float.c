@@ -317,10 +317,9 @@ static void reference_attention(const struct bn_ops *ref)
 
 static void reference_reductions(const struct bn_ops *ref)
 {
-	static float x[1000], h[N_PAD];
-	static u16 e[2][320];
-	float logits[2], top = -INFINITY;
-	double sum = 0, dot = 0;
+	static float x[1000];
+	float top = -INFINITY;
+	double sum = 0;
 
 	for (u32 i = 0; i < 1000; i++) {
 		x[i] = rnd() * 10;
@@ -332,14 +331,37 @@ static void reference_reductions(const struct bn_ops *ref)
 	for (u32 i = 0; i < 1000; i++)
 		sum += exp((double)x[i] - top);
 	is_near(ref->sum_exp(x, 1000, top), sum, sum * 1e-6, "sum_exp: as in f64");
+}
+
+static void reference_head(const struct bn_ops *ref)
+{
+	static float h[320] __attribute__((aligned(64)));
+	static s8 high[2][320], low[2][320];
+	static s16 q[BN_HEAD_Q_BYTES(320) / 2];
+	const float scale[2] = { 1.0f, 1.0f / 32639 };
+	float logits[2], step, l1;
+	double dot = 0, top = 0;
+	struct bn_head p = {
+		.y = logits, .high = high[0], .low = low[0], .scale = scale, .row_bytes = 320,
+		.n = 2, .step = &step, .n_pad = 320, .slots = 1,
+	};
+
 	for (u32 i = 0; i < N; i++) {
 		h[i] = rnd();
-		e[1][i] = bn_f32_to_f16(rnd());
-		dot += (double)h[i] * bn_f16_to_f32(e[1][i]);
+		high[1][i] = rnd() * 128;
+		low[1][i] = rnd() * 128;
+		dot += (double)h[i] * (256 * high[1][i] + low[1][i]) * scale[1];
+		top += (double)h[i] * 256 * high[1][i] * scale[1];
 	}
-	ref->head(logits, h, e[0], 320, 2, N_PAD);
-	ok(logits[0] == 0.0f, "head: zeros");
-	is_near(logits[1], dot, 1e-5, "head: as in f64");
+	p.x = h;
+	ref->head_full(&p);
+	ok(logits[0] == 0.0f, "head_full: zeros");
+	is_near(logits[1], dot, 1e-5, "head_full: as in f64");
+	ref->head_quantize(q, &step, &l1, h, 320);
+	p.x = q;
+	ref->head_top(&p);
+	ok(logits[0] == 0.0f, "head_top: zeros");
+	is_near(logits[1], top, 1e-2, "head_top: the high bytes, as in f64");
 }
 
 static void reference_quantize(const struct bn_ops *ref)
@@ -397,6 +419,7 @@ int main(void)
 	reference_rope(ref);
 	reference_attention(ref);
 	reference_reductions(ref);
+	reference_head(ref);
 	reference_quantize(ref);
 	reference_dequant(ref);
 	return done();

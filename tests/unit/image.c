@@ -10,7 +10,7 @@
 #include "tap.h"
 
 #define LAYERS		2
-#define MAX_TENSORS	(4 + 11 * LAYERS)
+#define MAX_TENSORS	(8 + 11 * LAYERS)
 #define BASE		((const u8 *)0x100000000000ULL)
 
 /* Everything that the kernel would copy of an image */
@@ -24,23 +24,38 @@ static struct bn_layer layers[BN_MAX_LAYERS];
 static struct bn_model model;
 static u32 bad;
 
+/* Of the image's packing */
+#define MATRIX		100
+#define BY_COLUMN	101
+
 static void add(struct image *im, u32 role, u32 layer, u32 format, u32 rows, u32 cols)
 {
-	static const u32 bits[] = { [BITNET_IMAGE_FMT_F32] = 32, [BITNET_IMAGE_FMT_F16] = 16,
-				    [BITNET_IMAGE_FMT_F64] = 64, [BITNET_IMAGE_FMT_T2] = 2 };
+	static const u32 bits[] = { [BITNET_IMAGE_FMT_F32] = 32, [BITNET_IMAGE_FMT_F64] = 64,
+				    [BITNET_IMAGE_FMT_I8] = 8 };
 	struct bitnet_image_tensor *t = im->table + im->hdr.tensor_count++;
-	u32 columns = format == BITNET_IMAGE_FMT_T2 ? (cols + 255) / 256 * 256 : cols;
+	u32 packing = im->hdr.flags & BITNET_IMAGE_F_T1 ? BN_T1 : BN_T2, lines = rows;
 
 	memset(t, 0, sizeof(*t));
 	t->role = role;
 	t->layer = layer;
 	t->format = format;
-	t->scale = format == BITNET_IMAGE_FMT_T2 ? 0x3f9d70a4 : 0;	/* 1.23 */
 	t->rows = rows;
 	t->cols = cols;
-	t->row_bytes = (columns * bits[format] / 8 + 63) / 64 * 64;
 	t->offset = im->length;
-	t->bytes = (u64)rows * t->row_bytes;
+	if (format == MATRIX || format == BY_COLUMN) {
+		static const u32 formats[2][2] = {
+			{ BITNET_IMAGE_FMT_T2, BITNET_IMAGE_FMT_T2_COLUMNS },
+			{ BITNET_IMAGE_FMT_T1, BITNET_IMAGE_FMT_T1_COLUMNS },
+		};
+
+		t->format = formats[packing][format == BY_COLUMN];
+		t->scale = 0x3f9d70a4;		/* 1.23 */
+		t->row_bytes = bn_line_bytes(packing, format == BY_COLUMN ? rows : cols);
+		lines = format == BY_COLUMN ? cols : rows;
+	} else {
+		t->row_bytes = (cols * bits[format] / 8 + 63) / 64 * 64;
+	}
+	t->bytes = (u64)lines * t->row_bytes;
 	im->length += t->bytes;
 }
 
@@ -74,25 +89,31 @@ static void build(struct image *im, u32 flags)
 	kv = h->n_kv_heads * h->head_dim;
 
 	im->length = sizeof(*h) + MAX_TENSORS * sizeof(struct bitnet_image_tensor);
-	add(im, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_F16, h->vocab, h->hidden);
+	add(im, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
 	if (!(flags & BITNET_IMAGE_F_TIED))
-		add(im, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_F16, h->vocab, h->hidden);
+		add(im, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
 	add(im, BITNET_ROLE_OUTPUT_NORM, 0, BITNET_IMAGE_FMT_F32, 1, h->hidden);
 	add(im, BITNET_ROLE_ROPE_FREQ, 0, BITNET_IMAGE_FMT_F64, 1, h->rope_dims / 2);
 	for (u32 l = 0; l < h->n_layers; l++) {
-		add(im, BITNET_ROLE_ATTN_Q, l, BITNET_IMAGE_FMT_T2, q, h->hidden);
-		add(im, BITNET_ROLE_ATTN_K, l, BITNET_IMAGE_FMT_T2, kv, h->hidden);
-		add(im, BITNET_ROLE_ATTN_V, l, BITNET_IMAGE_FMT_T2, kv, h->hidden);
-		add(im, BITNET_ROLE_ATTN_OUT, l, BITNET_IMAGE_FMT_T2, h->hidden, q);
-		add(im, BITNET_ROLE_FFN_GATE, l, BITNET_IMAGE_FMT_T2, h->ffn, h->hidden);
-		add(im, BITNET_ROLE_FFN_UP, l, BITNET_IMAGE_FMT_T2, h->ffn, h->hidden);
-		add(im, BITNET_ROLE_FFN_DOWN, l, BITNET_IMAGE_FMT_T2, h->hidden, h->ffn);
+		add(im, BITNET_ROLE_ATTN_Q, l, MATRIX, q, h->hidden);
+		add(im, BITNET_ROLE_ATTN_K, l, MATRIX, kv, h->hidden);
+		add(im, BITNET_ROLE_ATTN_V, l, MATRIX, kv, h->hidden);
+		add(im, BITNET_ROLE_ATTN_OUT, l, MATRIX, h->hidden, q);
+		add(im, BITNET_ROLE_FFN_GATE, l, MATRIX, h->ffn, h->hidden);
+		add(im, BITNET_ROLE_FFN_UP, l, MATRIX, h->ffn, h->hidden);
+		add(im, BITNET_ROLE_FFN_DOWN, l, BY_COLUMN, h->hidden, h->ffn);
 		add(im, BITNET_ROLE_ATTN_NORM, l, BITNET_IMAGE_FMT_F32, 1, h->hidden);
 		add(im, BITNET_ROLE_FFN_NORM, l, BITNET_IMAGE_FMT_F32, 1, h->hidden);
 		if (flags & BITNET_IMAGE_F_SUB_NORMS) {
 			add(im, BITNET_ROLE_ATTN_SUB_NORM, l, BITNET_IMAGE_FMT_F32, 1, q);
 			add(im, BITNET_ROLE_FFN_SUB_NORM, l, BITNET_IMAGE_FMT_F32, 1, h->ffn);
 		}
+	}
+	add(im, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
+	add(im, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, h->vocab);
+	if (!(flags & BITNET_IMAGE_F_TIED)) {
+		add(im, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
+		add(im, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, h->vocab);
 	}
 	im->length = (im->length + BITNET_IMAGE_PAGE - 1) / BITNET_IMAGE_PAGE * BITNET_IMAGE_PAGE;
 	h->total_bytes = im->length;
@@ -124,11 +145,14 @@ static bool inside(const void *p, u64 bytes, u64 align, u64 length)
 		bytes <= length - offset && offset % align == 0;
 }
 
-/* what linear_t2 will read, and whether its shape is as the step will use it */
+/* what products will read, and whether its shape is as the step will use it */
 static bool matrix_inside(const struct bn_matrix *w, u32 rows, u32 cols, u64 length)
 {
-	return w->rows == rows && w->cols == cols && w->row_bytes == bn_t2_row_bytes(cols) &&
-		inside(w->data, (u64)rows * w->row_bytes, 64, length) &&
+	u32 lines = w->by_column ? cols : rows, weights = w->by_column ? rows : cols;
+
+	return w->rows == rows && w->cols == cols && w->packing == model.packing &&
+		w->line_bytes == bn_line_bytes(w->packing, weights) &&
+		inside(w->data, (u64)lines * w->line_bytes, 64, length) &&
 		w->scale - w->scale == 0;		/* finite */
 }
 
@@ -137,11 +161,18 @@ static bool norm_inside(const float *g, u32 n, u64 length)
 	return inside(g, bn_round_up(n, BN_LANES) * sizeof(*g), 64, length);
 }
 
+static bool embedding_inside(const struct bn_embedding *e, u64 length)
+{
+	u64 plane = (u64)model.vocab * model.embd_stride;
+
+	return inside(e->high, plane, 64, length) && inside(e->low, plane, 64, length) &&
+		norm_inside(e->scale, model.vocab, length);
+}
+
 static bool model_inside(u32 flags, u64 length)
 {
 	const struct bn_model *m = &model;
 	u32 q = m->n_heads * m->head_dim, kv = m->n_kv_heads * m->head_dim;
-	u64 embd = (u64)m->vocab * m->embd_stride * 2;
 
 	if (!m->n_layers || m->n_layers > BN_MAX_LAYERS || m->hidden_pad > BN_MAX_COLS ||
 	    m->ffn_pad > BN_MAX_COLS || m->attn_pad > BN_MAX_COLS ||
@@ -149,9 +180,9 @@ static bool model_inside(u32 flags, u64 length)
 	    q > m->attn_pad || m->head_dim > m->head_pad || m->hidden > m->embd_stride ||
 	    !m->n_kv_heads || m->n_heads % m->n_kv_heads || m->rope_dims > m->head_dim ||
 	    m->rope_dims % 2 || !(m->norm_eps >= 0) || m->norm_eps - m->norm_eps != 0 ||
-	    bn_round_up(m->hidden, BN_LANES) > m->embd_stride)
+	    m->embd_stride > m->hidden_pad || m->embd_stride % 64)
 		return false;
-	if (!inside(m->token_embd, embd, 64, length) || !inside(m->output, embd, 64, length) ||
+	if (!embedding_inside(&m->token_embd, length) || !embedding_inside(&m->output, length) ||
 	    !norm_inside(m->output_norm, m->hidden, length) ||
 	    !inside(m->rope_freq, m->rope_dims / 2 * sizeof(double), 64, length))
 		return false;
@@ -189,11 +220,12 @@ static void valid(void)
 		build(&im, flags);
 		is(parse(&im), BN_OK, "valid image with flags %#x", flags);
 		ok(model_inside(flags, im.length), "its views lie inside");
-		ok((model.output == model.token_embd) == !!(flags & BITNET_IMAGE_F_TIED),
+		ok(!memcmp(&model.output, &model.token_embd, sizeof(model.output)) ==
+		   !!(flags & BITNET_IMAGE_F_TIED),
 		   "tied as it says");
 	}
 	is(model.hidden_pad, 512, "hidden_pad");
-	is(model.ffn_pad, 768, "ffn_pad");
+	is(model.ffn_pad, 960, "ffn_pad");
 	is(model.attn_pad, 512, "attn_pad");
 	is(model.head_pad, 64, "head_pad");
 	is(model.embd_stride, 320, "embd_stride");
@@ -321,14 +353,14 @@ static void mistakes(void)
 	} while (0)
 
 	HEADER_MISTAKE(BN_EMAGIC, "magic", im.hdr.magic[7] = 'X');
-	HEADER_MISTAKE(BN_EMAGIC, "version", im.hdr.version = 2);
+	HEADER_MISTAKE(BN_EMAGIC, "version", im.hdr.version++);
 	HEADER_MISTAKE(BN_ESHAPE, "length is not what the header says", im.length += 4096);
 	HEADER_MISTAKE(BN_ESHAPE, "length no multiple of a page",
 		       im.hdr.total_bytes = im.length -= 64);
 	HEADER_MISTAKE(BN_ESHAPE, "length over the limit",
 		im.hdr.total_bytes = im.length = BN_MAX_IMAGE_BYTES + 4096);
 	HEADER_MISTAKE(BN_ESHAPE, "reserved byte", im.hdr.__resv[95] = 1);
-	HEADER_MISTAKE(BN_ESHAPE, "unknown flag", im.hdr.flags |= 4);
+	HEADER_MISTAKE(BN_ESHAPE, "unknown flag", im.hdr.flags |= 8);
 	HEADER_MISTAKE(BN_ESHAPE, "name without end",
 		       memset(im.hdr.name, 'a', sizeof(im.hdr.name)));
 	HEADER_MISTAKE(BN_ESHAPE, "epsilon infinite", im.hdr.norm_eps = 0x7f800000);
@@ -354,7 +386,7 @@ static void mistakes(void)
 	HEADER_MISTAKE(BN_ESHAPE, "vocabulary too large", im.hdr.vocab = BN_MAX_VOCAB + 1);
 	HEADER_MISTAKE(BN_ESHAPE, "context too long", im.hdr.max_ctx = BN_MAX_CTX + 1);
 	HEADER_MISTAKE(BN_ESHAPE, "more tensors than roles",
-		       im.hdr.tensor_count = 4 + 11 * LAYERS + 1);
+		       im.hdr.tensor_count = MAX_TENSORS + 1);
 	HEADER_MISTAKE(BN_ESHAPE, "unknown activation", im.hdr.activation = 2);
 
 	MISTAKE(BN_ESHAPE, "scale infinite", im.table[4].scale = 0xff800000);
@@ -368,7 +400,8 @@ static void mistakes(void)
 	MISTAKE(BN_ESHAPE, "norm twice", im.table[12] = im.table[11]);
 	MISTAKE(BN_ESHAPE, "layer out of range", im.table[7].layer = LAYERS);
 	MISTAKE(BN_ESHAPE, "layer of a global tensor", im.table[0].layer = 1);
-	MISTAKE(BN_ESHAPE, "role between the groups", im.table[0].role = 5);
+	MISTAKE(BN_ESHAPE, "a plane is no scale", im.table[0].role = BITNET_ROLE_TOKEN_EMBD_SCALE);
+	MISTAKE(BN_ESHAPE, "the low plane twice", im.table[0].role = BITNET_ROLE_TOKEN_EMBD_LOW);
 	MISTAKE(BN_ESHAPE, "role out of range", im.table[0].role = BITNET_ROLE_COUNT);
 	MISTAKE(BN_ESHAPE, "sub-norms not announced", im.hdr.flags = 0);
 	MISTAKE(BN_ESHAPE, "tensor over the header", im.table[4].offset = 192);

@@ -11,6 +11,7 @@
 #include "bn_image.h"
 #include "golden/golden.h"
 #include "local.h"
+#include "matrix.h"
 
 static struct bitnet_model_file file;
 static struct bitnet_error err;
@@ -561,7 +562,8 @@ static void check_linear(void)
 		entry = take(e);
 		is(entry.kind, BITNET_ENTRY_DONE, "done");
 		for (uint32_t r = 0; r < w->rows; r++) {
-			bn_unpack_t2(codes, w->data + (size_t)r * w->row_bytes, w->cols);
+			for (uint32_t c = 0; c < w->cols; c++)
+				codes[c] = matrix_code(w, r, c);
 			for (uint32_t b = 0; b < 3; b++) {
 				int32_t want = 0;
 

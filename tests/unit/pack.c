@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pack.c - the t2 packing: where each weight lies, round trips, and that linear_t2 reads it so
+ * pack.c - the packings: where each weight lies, round trips, and that the reference reads them so
  */
 #include <stdlib.h>
 
@@ -10,16 +10,22 @@
 
 #define MAX_COLS	3000
 
-static u8 codes[MAX_COLS], back[MAX_COLS + 256], packed[MAX_COLS];
+static u8 codes[MAX_COLS], back[MAX_COLS + 320], packed[MAX_COLS];
 
 static void layout(void)
 {
 	u32 wrong = 0;
 
-	is(bn_t2_row_bytes(1), 64, "one weight takes a block");
-	is(bn_t2_row_bytes(256), 64, "256 weights fill it");
-	is(bn_t2_row_bytes(257), 128, "one more takes another");
-	is(bn_t2_row_bytes(BN_MAX_COLS), 8192, "the widest row");
+	is(bn_line_bytes(BN_T2, 1), 64, "one weight takes a block");
+	is(bn_line_bytes(BN_T2, 256), 64, "256 weights fill one of t2");
+	is(bn_line_bytes(BN_T2, 257), 128, "one more takes another");
+	is(bn_line_bytes(BN_T2, BN_MAX_COLS), 8192, "the widest row of t2");
+	is(bn_line_bytes(BN_T1, 320), 64, "320 weights fill one of t1");
+	is(bn_line_bytes(BN_T1, 321), 128, "one more takes another");
+	is(bn_line_bytes(BN_T1, BN_MAX_COLS), 6592, "the widest row of t1");
+	is(bn_cols_pad(2560), 2560, "2560 columns are whole blocks of both");
+	is(bn_cols_pad(6912), 7040, "6912 are not of t1");
+	is(bn_cols_pad(1), 320, "nor is one of either");
 
 	/* a single +1 among zeros, at each place: bits 2i+1:2i of byte j are weight 64 * i + j */
 	for (u32 col = 0; col < 512; col++) {
@@ -27,7 +33,7 @@ static void layout(void)
 
 		memset(codes, 1, 512);
 		codes[col] = 2;
-		bn_pack_t2(packed, codes, 512);
+		bn_pack_line(BN_T2, packed, codes, 512);
 		for (u32 i = 0; i < 128; i++) {
 			bool here = i == col / 256 * 64 + in_block % 64;
 			u8 want = 0x55 + (here ? 1 << (2 * (in_block / 64)) : 0);
@@ -35,62 +41,156 @@ static void layout(void)
 			wrong += packed[i] != want;
 		}
 	}
-	is(wrong, 0, "each weight is where the header says");
+	is(wrong, 0, "t2: each weight is where the header says");
+
+	/* zeros are v = 121, and weight 64 * i + j counts 3^(4 - i) in byte j */
+	for (u32 col = 0; col < 640; col++) {
+		static const u32 place[] = { 81, 27, 9, 3, 1 };
+		u32 in_block = col % 320;
+
+		memset(codes, 1, 640);
+		codes[col] = 2;
+		bn_pack_line(BN_T1, packed, codes, 640);
+		for (u32 i = 0; i < 128; i++) {
+			bool here = i == col / 320 * 64 + in_block % 64;
+			u32 v = 121 + (here ? place[in_block / 64] : 0);
+
+			wrong += packed[i] != (v * 256 + 242) / 243;
+		}
+	}
+	is(wrong, 0, "t1: each weight is where the header says");
 }
 
-static void round_trips(void)
+static void round_trips(u32 packing)
 {
+	const char *name = packing == BN_T1 ? "t1" : "t2";
 	u32 wrong = 0, padding = 0, outside = 0;
 
 	for (u32 cols = 1; cols < MAX_COLS; cols += 1 + (u32)rand() % 40) {
-		u32 bytes = bn_t2_row_bytes(cols);
+		u32 bytes = bn_line_bytes(packing, cols), all = bytes / 64 * bn_block_cols(packing);
 
 		for (u32 i = 0; i < cols; i++)
-			codes[i] = (u8)rand() % 4;
+			codes[i] = (u8)rand() % (packing == BN_T1 ? 3 : 4);
 		memset(packed, 0xa5, sizeof(packed));
-		bn_pack_t2(packed, codes, cols);
+		bn_pack_line(packing, packed, codes, cols);
 		outside += packed[bytes] != 0xa5;
 		memset(back, 0xee, sizeof(back));
-		bn_unpack_t2(back, packed, cols);
+		bn_unpack_line(packing, back, packed, cols);
 		wrong += memcmp(codes, back, cols) != 0;
 		outside += back[cols] != 0xee;
-		bn_unpack_t2(back, packed, bytes * 4);
-		for (u32 i = cols; i < bytes * 4; i++)
+		bn_unpack_line(packing, back, packed, all);
+		for (u32 i = cols; i < all; i++)
 			padding += back[i] != 1;
 	}
-	is(wrong, 0, "unpacking gives the codes back, the invalid one too");
-	is(padding, 0, "padding is code 1");
-	is(outside, 0, "nothing is written behind the row");
+	is(wrong, 0, "%s: unpacking gives the codes back, t2's invalid one too", name);
+	is(padding, 0, "%s: padding is code 1", name);
+	is(outside, 0, "%s: nothing is written behind the row", name);
 }
 
-/* linear_t2 by way of the unpacked codes, in 64 bits */
-static void product(void)
+/* Every byte of t1 acts as some five digits, and the sum of digits telescopes. */
+static void any_byte(void)
 {
-	static s8 x[3][1024];
+	u32 wrong = 0, seen = 0;
+
+	for (u32 byte = 0; byte < 256; byte++) {
+		u32 v = 0;
+		u8 again;
+
+		memset(packed, byte, 64);
+		bn_unpack_line(BN_T1, back, packed, 320);
+		for (u32 i = 0; i < 5; i++) {
+			wrong += back[64 * i] > 2;
+			v = 3 * v + back[64 * i];
+		}
+		again = (v * 256 + 242) / 243;
+		seen += again == byte;
+		wrong += again > byte;
+	}
+	is(wrong, 0, "t1: any byte is five digits");
+	is(seen, 243, "t1: 243 bytes are what packing makes");
+}
+
+/* The reference by way of the unpacked codes, in 64 bits */
+static void linear(u32 packing)
+{
+	static s8 x[3][1280];
 	s32 x_sum[3] = { 0 }, y[3][8];
 	static u8 w[5][256];
+	const u32 index[] = { 0, 2, 3 };
+	struct bn_product p = {
+		.y = y[0], .y_stride = 8, .w = w[0], .line_bytes = 256,
+		.blocks = bn_line_bytes(packing, 1000) / 64, .n = 5,
+		.x = x[0], .x_stride = 1280, .x_sum = x_sum, .batch = 3,
+	};
 	u32 wrong = 0;
 
+	memset(x, 0, sizeof(x));
 	for (u32 b = 0; b < 3; b++)
 		for (u32 i = 0; i < 1000; i++)
 			x_sum[b] += x[b][i] = (s8)rand();
 	for (u32 r = 0; r < 5; r++) {
 		for (u32 i = 0; i < 1000; i++)
-			codes[i] = (u8)rand() % 4;
-		bn_pack_t2(w[r], codes, 1000);
+			codes[i] = (u8)rand() % 3;
+		bn_pack_line(packing, w[r], codes, 1000);
 	}
-	bn_variants[0]->linear_t2(y[0], 8, w[0], 256, 5, x[0], 1024, x_sum, 3);
-	for (u32 r = 0; r < 5; r++) {
-		bn_unpack_t2(back, w[r], 1000);
-		for (u32 b = 0; b < 3; b++) {
-			long long want = 0;
+	for (u32 indexed = 0; indexed < 2; indexed++) {
+		p.index = indexed ? index : NULL;
+		p.n = indexed ? 3 : 5;
+		bn_variants[0]->linear[packing](&p);
+		for (u32 r = 0; r < p.n; r++) {
+			bn_unpack_line(packing, back, w[indexed ? index[r] : r], 1000);
+			for (u32 b = 0; b < 3; b++) {
+				long long want = 0;
 
-			for (u32 i = 0; i < 1000; i++)
-				want += (back[i] - 1) * x[b][i];
-			wrong += y[b][r] != want;
+				for (u32 i = 0; i < 1000; i++)
+					want += (back[i] - 1) * x[b][i];
+				wrong += y[b][r] != want;
+			}
 		}
 	}
-	is(wrong, 0, "the reference multiplies by code - 1");
+	is(wrong, 0, "packing %u: the reference multiplies by code - 1", packing);
+}
+
+static void columns(u32 packing)
+{
+	static s8 x[2][64];
+	static s32 y[2][640];
+	static u8 w[40][128];
+	const u32 index[] = { 3, 4, 17, 39 };
+	struct bn_product p = {
+		.y = y[0], .y_stride = 640, .w = w[0], .line_bytes = 128, .blocks = 2,
+		.x = x[0], .x_stride = 64, .batch = 2,
+	};
+	u32 wrong = 0, outputs = 2 * bn_block_cols(packing);
+
+	for (u32 i = 0; i < 40; i++) {
+		for (u32 o = 0; o < outputs; o++)
+			codes[o] = (u8)rand() % 3;
+		bn_pack_line(packing, w[i], codes, outputs);
+		x[0][i] = (s8)rand();
+		x[1][i] = (s8)rand();
+	}
+	for (u32 indexed = 0; indexed < 2; indexed++) {
+		p.index = indexed ? index : NULL;
+		p.n = indexed ? 4 : 40;
+		for (u32 o = 0; o < 640; o++)
+			y[0][o] = y[1][o] = 1000;
+		bn_variants[0]->columns[packing](&p);
+		for (u32 b = 0; b < 2; b++) {
+			for (u32 o = 0; o < outputs; o++) {
+				long long want = 1000;
+
+				for (u32 i = 0; i < p.n; i++) {
+					u32 c = indexed ? index[i] : i;
+
+					bn_unpack_line(packing, back, w[c], outputs);
+					want += back[o] * x[b][c];
+				}
+				wrong += y[b][o] != want;
+			}
+		}
+	}
+	is(wrong, 0, "packing %u: columns adds code times activation", packing);
 }
 
 static void digest(void)
@@ -118,8 +218,12 @@ static void digest(void)
 int main(void)
 {
 	layout();
-	round_trips();
-	product();
+	any_byte();
+	for (u32 packing = 0; packing < BN_PACKINGS; packing++) {
+		round_trips(packing);
+		linear(packing);
+		columns(packing);
+	}
 	digest();
 	return done();
 }

@@ -59,18 +59,27 @@ static void *block(struct fixture *f, size_t bytes)
 	return p;
 }
 
-static void add_matrix(struct fixture *f, struct bn_matrix *w, uint32_t rows, uint32_t cols)
+static void add_matrix(struct fixture *f, struct bn_matrix *w, uint32_t rows, uint32_t cols,
+		       bool by_column)
 {
-	uint8_t *data, *codes = malloc((size_t)rows * cols);
+	uint8_t *data, *codes = malloc((size_t)rows * cols), one[1024];
 
-	*w = (struct bn_matrix){ .rows = rows, .cols = cols, .row_bytes = bn_t2_row_bytes(cols),
+	uint32_t packing = f->model.packing;
+	uint32_t lines = by_column ? cols : rows, weights = by_column ? rows : cols;
+
+	*w = (struct bn_matrix){ .rows = rows, .cols = cols, .packing = packing,
+				 .by_column = by_column,
+				 .line_bytes = bn_line_bytes(packing, weights),
 				 .scale = 1.5f / sqrtf(cols) };
-	data = block(f, (size_t)rows * w->row_bytes);
+	data = block(f, (size_t)lines * w->line_bytes);
 	w->data = data;
-	for (uint32_t r = 0; r < rows; r++) {
-		for (uint32_t c = 0; c < cols; c++)
-			codes[(size_t)r * cols + c] = random64() % 3;
-		bn_pack_t2(data + (size_t)r * w->row_bytes, codes + (size_t)r * cols, cols);
+	for (size_t i = 0; i < (size_t)rows * cols; i++)
+		codes[i] = random64() % 3;
+	for (uint32_t line = 0; line < lines; line++) {
+		for (uint32_t i = 0; i < weights; i++)
+			one[i] = by_column ? codes[(size_t)i * cols + line] :
+					     codes[(size_t)line * cols + i];
+		bn_pack_line(packing, data + (size_t)line * w->line_bytes, one, weights);
 	}
 	f->matrices[f->n_matrices++] = (struct plain){ w, codes };
 }
@@ -84,11 +93,35 @@ static float *add_norm(struct fixture *f, uint32_t n)
 	return g;
 }
 
+/* Rows of different sizes; what is behind a row's end must not matter. */
+static struct bn_embedding add_embedding(struct fixture *f)
+{
+	const struct bn_model *m = &f->model;
+	size_t bytes = (size_t)m->vocab * m->embd_stride;
+	int8_t *high = block(f, bytes), *low = block(f, bytes);
+	float *scale = block(f, m->vocab * sizeof(*scale));
+
+	for (size_t i = 0; i < bytes; i++) {
+		high[i] = random64();
+		low[i] = random64();
+	}
+	for (uint32_t t = 0; t < m->vocab; t++)
+		scale[t] = (1 + 0.5 * uniform()) / 32639;
+	return (struct bn_embedding){ high, low, scale };
+}
+
+static double element(const struct bn_model *m, const struct bn_embedding *e, uint32_t token,
+		      uint32_t i)
+{
+	size_t at = (size_t)token * m->embd_stride + i;
+
+	return (256 * e->high[at] + e->low[at]) * (double)e->scale[token];
+}
+
 static void fixture_init(struct fixture *f, const struct bn_model *shape, bool sub_norms)
 {
 	struct bn_model *m = &f->model;
 	uint32_t q = shape->n_heads * shape->head_dim, kv = shape->n_kv_heads * shape->head_dim;
-	uint16_t *embd;
 	double *freq;
 
 	memset(f, 0, sizeof(*f));
@@ -97,16 +130,12 @@ static void fixture_init(struct fixture *f, const struct bn_model *shape, bool s
 	m->layers = f->layers;
 	m->max_ctx = 256;
 	m->norm_eps = 1e-5f;
-	m->hidden_pad = bn_round_up(m->hidden, BN_T2_BLOCK_COLS);
-	m->ffn_pad = bn_round_up(m->ffn, BN_T2_BLOCK_COLS);
-	m->attn_pad = bn_round_up(q, BN_T2_BLOCK_COLS);
+	m->hidden_pad = bn_cols_pad(m->hidden);
+	m->ffn_pad = bn_cols_pad(m->ffn);
+	m->attn_pad = bn_cols_pad(q);
 	m->head_pad = bn_round_up(m->head_dim, BN_LANES);
-	m->embd_stride = bn_round_up(m->hidden, 32);
-	embd = block(f, (size_t)m->vocab * m->embd_stride * 2);
-	for (uint32_t t = 0; t < m->vocab; t++)
-		for (uint32_t i = 0; i < m->hidden; i++)
-			embd[(size_t)t * m->embd_stride + i] = bn_f32_to_f16(uniform());
-	m->token_embd = m->output = embd;
+	m->embd_stride = bn_round_up(m->hidden, 64);
+	m->token_embd = m->output = add_embedding(f);
 	m->output_norm = add_norm(f, m->hidden);
 	freq = block(f, m->rope_dims / 2 * sizeof(*freq));
 	for (uint32_t j = 0; j < m->rope_dims / 2; j++)
@@ -115,13 +144,14 @@ static void fixture_init(struct fixture *f, const struct bn_model *shape, bool s
 	for (uint32_t i = 0; i < LAYERS; i++) {
 		struct bn_layer *l = &f->layers[i];
 
-		add_matrix(f, &l->attn_q, q, m->hidden);
-		add_matrix(f, &l->attn_k, kv, m->hidden);
-		add_matrix(f, &l->attn_v, kv, m->hidden);
-		add_matrix(f, &l->attn_out, m->hidden, q);
-		add_matrix(f, &l->ffn_gate, m->ffn, m->hidden);
-		add_matrix(f, &l->ffn_up, m->ffn, m->hidden);
-		add_matrix(f, &l->ffn_down, m->hidden, m->ffn);
+		add_matrix(f, &l->attn_q, q, m->hidden, false);
+		add_matrix(f, &l->attn_k, kv, m->hidden, false);
+		add_matrix(f, &l->attn_v, kv, m->hidden, false);
+		add_matrix(f, &l->attn_out, m->hidden, q, false);
+		add_matrix(f, &l->ffn_gate, m->ffn, m->hidden, false);
+		add_matrix(f, &l->ffn_up, m->ffn, m->hidden, false);
+		add_matrix(f, &l->ffn_down, m->hidden, m->ffn,
+			   m->activation == BITNET_ACT_RELU2);
 		l->attn_norm = add_norm(f, m->hidden);
 		l->ffn_norm = add_norm(f, m->hidden);
 		l->attn_sub_norm = sub_norms ? add_norm(f, q) : NULL;
@@ -221,7 +251,7 @@ static void plain_forward(struct pass *p, uint32_t token, uint32_t pos, double *
 	double x[512], h[512], q[512], a[512], g[512], u[512], *k, *v;
 
 	for (uint32_t i = 0; i < m->hidden; i++)
-		x[i] = bn_f16_to_f32(m->token_embd[(size_t)token * m->embd_stride + i]);
+		x[i] = element(m, &m->token_embd, token, i);
 	for (uint32_t layer = 0; layer < LAYERS; layer++) {
 		const struct bn_layer *l = &m->layers[layer];
 
@@ -259,8 +289,7 @@ static void plain_forward(struct pass *p, uint32_t token, uint32_t pos, double *
 	for (uint32_t t = 0; t < m->vocab; t++) {
 		logits[t] = 0;
 		for (uint32_t i = 0; i < m->hidden; i++)
-			logits[t] +=
-				x[i] * bn_f16_to_f32(m->output[(size_t)t * m->embd_stride + i]);
+			logits[t] += x[i] * element(m, &m->output, t, i);
 	}
 }
 
@@ -296,6 +325,7 @@ static void engine_free(struct engine *e)
 /* The pieces of all tiles of a phase in a random order, many tiles begun at once. */
 static void run_phase(struct bn_step *s, uint32_t phase, bool shuffled)
 {
+	static uint8_t buffer[BN_TILE_BYTES] __attribute__((aligned(64)));
 	static uint32_t cursor[4096], open[4096];
 	uint32_t n = bn_step_tiles(s, phase);
 
@@ -308,7 +338,9 @@ static void run_phase(struct bn_step *s, uint32_t phase, bool shuffled)
 	while (n) {
 		uint32_t at = shuffled ? random64() % n : 0, tile = open[at];
 
-		if (!bn_step_tile(s, phase, tile, &cursor[tile]))
+		/* Nothing in it may be needed from one piece to the next. */
+		memset(buffer + BN_TMP_BYTES, 0xff, sizeof(buffer) - BN_TMP_BYTES);
+		if (!bn_step_tile(s, phase, tile, &cursor[tile], buffer))
 			open[at] = open[--n];
 	}
 }
@@ -380,11 +412,16 @@ static void check_plain(struct fixture *f, const char *name)
 	free(want);
 }
 
-/* Same bits: all variants, chunks, orders of tiles and sizes of tiles. */
+/* Same bits: all variants, chunks, orders and sizes of tiles, and with all weights read or not. */
 static void check_same(struct fixture *f, const char *name)
 {
-	static const uint32_t chunks[] = { 1, 7, 64 };
-	static const uint32_t speeds[] = { 1, 50, 100000000 };
+	static const struct {
+		uint32_t chunk, speed;
+		bool dense;
+	} ways[] = {
+		{ 1, 1, false }, { 7, 50, false }, { 64, 100000000, false },
+		{ 1, 100000000, true }, { 3, 500, false }, { 4, 100000000, true },
+	};
 	const struct bn_model *m = &f->model;
 	uint32_t tokens[TOKENS];
 	uint64_t want = 0;
@@ -397,17 +434,19 @@ static void check_same(struct fixture *f, const char *name)
 
 		if ((ops.needs & bitnet_cpu_mask()) != ops.needs)
 			continue;
-		for (uint32_t i = 0; i < 3; i++) {
+		for (uint32_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
 			uint64_t got;
 
-			if (v == 0 && chunks[i] == 7)
+			if (v == 0 && i % 4)
 				continue;	/* slow */
-			ops.macs_per_us = speeds[i];
+			ops.macs_per_us = ops.batch_macs_per_us = ways[i].speed;
 			engine_init(&e, m, &ops);
-			got = feed_all(&e, tokens, chunks[i], i != 0);
+			e.step.dense = ways[i].dense;
+			got = feed_all(&e, tokens, ways[i].chunk, i != 0);
 			want = want ? want : got;
 			if (got != want)
-				diag("%s, chunks of %u, speed %u", ops.name, chunks[i], speeds[i]);
+				diag("%s, chunks of %u, speed %u, dense %d", ops.name,
+				     ways[i].chunk, ways[i].speed, ways[i].dense);
 			held &= got == want;
 			engine_free(&e);
 		}
@@ -539,7 +578,7 @@ static void check_linear(struct fixture *f)
 	for (uint32_t i = 0; i < 7; i++) {
 		const struct plain *p = &f->matrices[i];
 		const struct bn_matrix *w = p->view;
-		size_t stride = (size_t)w->row_bytes * 4;
+		size_t stride = bn_cols_pad(w->cols);
 		int8_t *x = aligned_alloc(64, 5 * stride);
 		int32_t *y = malloc(sizeof(*y) * 5 * w->rows), sum[5] = { 0 };
 		bool held = true;
@@ -586,6 +625,18 @@ int main(void)
 		.hidden = 128, .ffn = 256, .n_heads = 4, .n_kv_heads = 4, .head_dim = 32,
 		.rope_dims = 32, .vocab = 1024, .activation = BITNET_ACT_RELU2,
 	};
+	static const struct bn_model wide = {
+		.hidden = 300, .ffn = 500, .n_heads = 6, .n_kv_heads = 3, .head_dim = 48,
+		.rope_dims = 48, .vocab = 700, .activation = BITNET_ACT_RELU2, .packing = BN_T1,
+	};
+	static const struct bn_model odd_t1 = {
+		.hidden = 200, .ffn = 330, .n_heads = 6, .n_kv_heads = 2, .head_dim = 22,
+		.rope_dims = 10, .vocab = 1100, .activation = BITNET_ACT_SILU, .packing = BN_T1,
+	};
+	static const struct bn_model wide_t2 = {
+		.hidden = 300, .ffn = 500, .n_heads = 6, .n_kv_heads = 3, .head_dim = 48,
+		.rope_dims = 48, .vocab = 700, .activation = BITNET_ACT_RELU2,
+	};
 	struct fixture f;
 
 	fixture_init(&f, &odd, false);
@@ -600,6 +651,25 @@ int main(void)
 	fixture_init(&f, &even, true);
 	check_plain(&f, "even widths, ReLU^2, sub-norms");
 	check_same(&f, "even widths");
+	fixture_free(&f);
+
+	fixture_init(&f, &odd_t1, true);
+	check_plain(&f, "odd widths, t1");
+	check_same(&f, "odd widths, t1");
+	fixture_free(&f);
+
+	fixture_init(&f, &wide, true);
+	check_plain(&f, "wide, ReLU^2, t1");
+	check_same(&f, "wide, ReLU^2, t1");
+	check_linear(&f);
+	check_hostile(&f);
+	fixture_free(&f);
+
+	fixture_init(&f, &wide_t2, true);
+	check_plain(&f, "wide, ReLU^2, t2");
+	check_same(&f, "wide, ReLU^2, t2");
+	check_linear(&f);
+	check_hostile(&f);
 	fixture_free(&f);
 	return done();
 }

@@ -354,7 +354,9 @@ struct bitnet_ring_header {
  * @position:	TOKEN: GENERATE: the position the token would take in the session, SCORE: its
  *		position. DONE, ERROR: tokens that the session's cache holds now
  * @logprob:	TOKEN: ln p(token) * 10^6 in the model's own distribution (temperature 1, no
- *		penalties), 0 or negative, or BITNET_LOGPROB_NONE
+ *		penalties), 0 or negative, or BITNET_LOGPROB_NONE. Of GENERATE without
+ *		BITNET_JOB_F_HASH, greedy or with top_k, off by some hundreds: logits of tokens that
+ *		cannot be chosen are approximate in the sum over the vocabulary
  * @error:	ERROR: negative errno; else 0
  * @n_tokens:	TOKEN: index of the token within the job, from 0. DONE, ERROR: TOKEN entries before
  *		it
@@ -555,6 +557,7 @@ struct bitnet_wait {
  * @out_pinned_bytes:	image bytes pinned by loads of this file
  * @out_kv_bytes:	key/value cache bytes
  * @out_token_ns:	histogram of the time between two tokens of a job (the first: since SUBMIT)
+ * @out_weight_bytes:	weights that steps have read, shared out to the rows of each step
  */
 struct bitnet_stats {
 	__u32 size;
@@ -574,6 +577,7 @@ struct bitnet_stats {
 	__aligned_u64 out_pinned_bytes;
 	__aligned_u64 out_kv_bytes;
 	__aligned_u64 out_token_ns[BITNET_HIST_BUCKETS];
+	__aligned_u64 out_weight_bytes;
 };
 
 #endif /* _UAPI_LINUX_BITNET_H */

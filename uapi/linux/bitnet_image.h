@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 #define BITNET_IMAGE_MAGIC	"BITNETIM"	/* 8 bytes, no NUL */
-#define BITNET_IMAGE_VERSION	1
+#define BITNET_IMAGE_VERSION	2
 #define BITNET_IMAGE_ALIGN	64		/* of each tensor and of each row */
 #define BITNET_IMAGE_PAGE	4096		/* the image's length is a multiple of it */
 
@@ -19,31 +19,48 @@
 
 #define BITNET_IMAGE_F_SUB_NORMS (1U << 0)	/* attn_sub_norm and ffn_sub_norm are there */
 #define BITNET_IMAGE_F_TIED	(1U << 1)	/* no OUTPUT tensor: the head is TOKEN_EMBD */
-#define __BITNET_IMAGE_F_ALL	(BITNET_IMAGE_F_SUB_NORMS | BITNET_IMAGE_F_TIED)
+#define BITNET_IMAGE_F_T1	(1U << 2)	/* matrices are packed as T1, not T2: all of them */
+#define __BITNET_IMAGE_F_ALL	(BITNET_IMAGE_F_SUB_NORMS | BITNET_IMAGE_F_TIED | BITNET_IMAGE_F_T1)
 
 /* Tensor formats */
 #define BITNET_IMAGE_FMT_F32	1
-#define BITNET_IMAGE_FMT_F16	2
 #define BITNET_IMAGE_FMT_F64	3
 /*
  * 2 bits a weight: 64 bytes hold 256 weights, codes 0/1/2 = -1/0/+1; bits 2i+1:2i of byte j are
  * weight 64*i + j of the 256
  */
 #define BITNET_IMAGE_FMT_T2	4
+/*
+ * 1.6 bits a weight: 64 bytes hold 320 weights; byte j holds weights 64*i + j of the 320, i = 0 ..
+ * 4, as ceil(v * 256 / 243) with v = (((t0*3 + t1)*3 + t2)*3 + t3)*3 + t4 of the codes
+ */
+#define BITNET_IMAGE_FMT_T1	5
+/* The same by column: what lies one behind the other are columns of @rows weights */
+#define BITNET_IMAGE_FMT_T2_COLUMNS 6
+#define BITNET_IMAGE_FMT_T1_COLUMNS 7
+#define BITNET_IMAGE_FMT_I8	8	/* signed bytes */
 
 /* Tensor roles. Those below BITNET_ROLE_LAYER exist once, the others once for each layer. */
-#define BITNET_ROLE_TOKEN_EMBD	0	/* F16, vocab x hidden */
-#define BITNET_ROLE_OUTPUT	1	/* F16, vocab x hidden; not with F_TIED */
+/*
+ * An embedding is three tensors: element (t, i) = (256 * HIGH + LOW)(t, i) * SCALE(t). What is
+ * called just TOKEN_EMBD or OUTPUT is its high plane.
+ */
+#define BITNET_ROLE_TOKEN_EMBD	0	/* I8, vocab x hidden */
+#define BITNET_ROLE_OUTPUT	1	/* I8, vocab x hidden; not with F_TIED */
 #define BITNET_ROLE_OUTPUT_NORM	2	/* F32, 1 x hidden */
 #define BITNET_ROLE_ROPE_FREQ	3	/* F64, 1 x rope_dims/2: radians a position of each pair */
+#define BITNET_ROLE_TOKEN_EMBD_LOW 4	/* I8, vocab x hidden */
+#define BITNET_ROLE_TOKEN_EMBD_SCALE 5	/* F32, 1 x vocab */
+#define BITNET_ROLE_OUTPUT_LOW	6	/* I8, vocab x hidden; not with F_TIED */
+#define BITNET_ROLE_OUTPUT_SCALE 7	/* F32, 1 x vocab; not with F_TIED */
 #define BITNET_ROLE_LAYER	8
-#define BITNET_ROLE_ATTN_Q	8	/* T2, n_heads*head_dim x hidden; as BITNET_MATRIX_* */
-#define BITNET_ROLE_ATTN_K	9	/* T2, n_kv_heads*head_dim x hidden */
-#define BITNET_ROLE_ATTN_V	10	/* T2, n_kv_heads*head_dim x hidden */
-#define BITNET_ROLE_ATTN_OUT	11	/* T2, hidden x n_heads*head_dim */
-#define BITNET_ROLE_FFN_GATE	12	/* T2, ffn x hidden */
-#define BITNET_ROLE_FFN_UP	13	/* T2, ffn x hidden */
-#define BITNET_ROLE_FFN_DOWN	14	/* T2, hidden x ffn */
+#define BITNET_ROLE_ATTN_Q	8	/* matrix, n_heads*head_dim x hidden; as BITNET_MATRIX_* */
+#define BITNET_ROLE_ATTN_K	9	/* matrix, n_kv_heads*head_dim x hidden */
+#define BITNET_ROLE_ATTN_V	10	/* matrix, n_kv_heads*head_dim x hidden */
+#define BITNET_ROLE_ATTN_OUT	11	/* matrix, hidden x n_heads*head_dim */
+#define BITNET_ROLE_FFN_GATE	12	/* matrix, ffn x hidden */
+#define BITNET_ROLE_FFN_UP	13	/* matrix, ffn x hidden */
+#define BITNET_ROLE_FFN_DOWN	14	/* matrix, hidden x ffn; by column with ACT_RELU2 */
 #define BITNET_ROLE_ATTN_NORM	15	/* F32, 1 x hidden */
 #define BITNET_ROLE_ATTN_SUB_NORM 16	/* F32, 1 x n_heads*head_dim; only with F_SUB_NORMS */
 #define BITNET_ROLE_FFN_NORM	17	/* F32, 1 x hidden */
@@ -109,11 +126,12 @@ struct bitnet_image_header {
  * @scale:	bits of an f32 that multiplies the product (ternary tensors: mean |w|); else 0
  * @rows:	out features
  * @cols:	in features
- * @row_bytes:	bytes from one row to the next, a multiple of BITNET_IMAGE_ALIGN: what @cols need,
- *		padded with zero values (T2: a whole number of 64-byte blocks)
+ * @row_bytes:	bytes from one row (by column: from one column) to the next, a multiple of
+ *		BITNET_IMAGE_ALIGN: what @cols (@rows) need, padded with zero values (matrices: to
+ *		a whole number of 64-byte blocks)
  * @__resv0:	0
  * @offset:	byte offset in the image, a multiple of BITNET_IMAGE_ALIGN
- * @bytes:	rows * row_bytes
+ * @bytes:	rows * row_bytes (by column: cols * row_bytes)
  * @__resv1:	0
  */
 struct bitnet_image_tensor {

@@ -45,6 +45,7 @@ typedef bool bitnet_progress_fn(void *arg, uint64_t done, uint64_t total);
 struct bitnet_image_options {
 	const char *name;		/* NULL: from the model */
 	const char *activation;		/* "relu2" or "silu" against what file and architecture say; NULL: those */
+	const char *packing;		/* "t1" or "t2"; NULL: what this machine reads faster */
 	bitnet_progress_fn *progress;	/* may be NULL */
 	void *progress_arg;
 };
@@ -121,6 +122,7 @@ struct bitnet_engine_options {
 	const char *variant;	/* local: NULL: fastest */
 	unsigned int ring_entries; /* 0: 1024 */
 	uint64_t data_bytes;	/* data area for LINEAR, 0: none */
+	bool dense;		/* local: read weights also where they cannot matter, to measure */
 };
 
 struct bitnet_engine;

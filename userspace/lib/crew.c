@@ -25,9 +25,11 @@
 #define DOOR_OPEN	(1U << 31)
 
 struct bitnet_crew {
+	uint8_t *buffers;		/* BN_TILE_BYTES for the leader and each thread */
+	uint32_t n_begun;		/* threads that have taken their number; atomic */
 	struct bn_work work;
 	struct bn_step *step;
-	uint64_t busy_ns;		/* atomic */
+	struct bitnet_crew_cost cost;	/* atomic */
 	uint32_t door __attribute__((aligned(64)));	/* DOOR_OPEN and members inside; atomic */
 	uint32_t round;			/* steps announced; atomic */
 	uint32_t quit;			/* atomic */
@@ -114,7 +116,7 @@ static void wait_for_phase(struct bitnet_crew *crew, uint32_t phase)
 }
 
 /* Take part in the step until there is nothing left to take. */
-static void work(struct bitnet_crew *crew)
+static void work(struct bitnet_crew *crew, void *buffer)
 {
 	struct bn_work *w = &crew->work;
 	uint64_t start = now_ns();
@@ -126,7 +128,7 @@ static void work(struct bitnet_crew *crew)
 		switch (bn_work_claim(w, &phase, &tile)) {
 		case BN_CLAIM_TILE:
 			cursor = 0;
-			while (bn_step_tile(crew->step, phase, tile, &cursor))
+			while (bn_step_tile(crew->step, phase, tile, &cursor, buffer))
 				;
 			bn_work_done(w, phase);
 			if (bn_work_phase(w) != phase)
@@ -136,7 +138,9 @@ static void work(struct bitnet_crew *crew)
 			wait_for_phase(crew, open);
 			break;
 		case BN_CLAIM_END:
-			__atomic_fetch_add(&crew->busy_ns, now_ns() - start, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&crew->cost.busy_ns, now_ns() - start, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&crew->cost.weight_bytes, bn_tile_weight_bytes(buffer),
+					   __ATOMIC_RELAXED);
 			return;
 		}
 	}
@@ -172,6 +176,8 @@ static bool nothing_new(struct bitnet_crew *crew, uint32_t round)
 static void *member(void *arg)
 {
 	struct bitnet_crew *crew = arg;
+	uint32_t number = __atomic_add_fetch(&crew->n_begun, 1, __ATOMIC_RELAXED);
+	void *buffer = crew->buffers + (size_t)number * BN_TILE_BYTES;
 	uint32_t round = 0, prepared;
 
 	while (!__atomic_load_n(&crew->quit, __ATOMIC_ACQUIRE)) {
@@ -187,7 +193,7 @@ static void *member(void *arg)
 		}
 		round = __atomic_load_n(&crew->round, __ATOMIC_ACQUIRE);
 		if (enter(crew)) {
-			work(crew);
+			work(crew, buffer);
 			leave(crew);
 		}
 	}
@@ -212,6 +218,13 @@ struct bitnet_crew *bitnet_crew_create(unsigned int threads)
 		return NULL;
 	}
 	memset(crew, 0, bytes);
+	crew->buffers = aligned_alloc(64, (size_t)threads * BN_TILE_BYTES);
+	if (!crew->buffers) {
+		free(crew);
+		errno = ENOMEM;
+		return NULL;
+	}
+	memset(crew->buffers, 0, (size_t)threads * BN_TILE_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (!error && crew->n_threads < threads - 1) {
@@ -235,6 +248,7 @@ void bitnet_crew_destroy(struct bitnet_crew *crew)
 	bitnet_event_post(&crew->announced);
 	while (crew->n_threads)
 		pthread_join(crew->threads[--crew->n_threads], NULL);
+	free(crew->buffers);
 	free(crew);
 }
 
@@ -264,22 +278,25 @@ void bitnet_crew_begin(struct bitnet_crew *crew, struct bn_step *step)
 	crew->step = step;
 }
 
-bool bitnet_crew_run(struct bitnet_crew *crew, uint64_t *busy_ns)
+bool bitnet_crew_run(struct bitnet_crew *crew, struct bitnet_crew_cost *cost)
 {
 	bool finished;
 
-	__atomic_store_n(&crew->busy_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&crew->cost.busy_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&crew->cost.weight_bytes, 0, __ATOMIC_RELAXED);
 	if (crew->n_threads) {
 		__atomic_store_n(&crew->door, DOOR_OPEN, __ATOMIC_RELEASE);
 		__atomic_fetch_add(&crew->round, 1, __ATOMIC_SEQ_CST);
 		bitnet_event_post(&crew->announced);
 	}
-	work(crew);
+	work(crew, crew->buffers);
 	__atomic_fetch_and(&crew->door, ~DOOR_OPEN, __ATOMIC_ACQ_REL);
 	wait_until_empty(crew);
 	finished = bn_work_phase(&crew->work) >= crew->step->n_phases;
-	if (busy_ns)
-		*busy_ns = __atomic_load_n(&crew->busy_ns, __ATOMIC_RELAXED);
+	if (cost) {
+		cost->busy_ns = __atomic_load_n(&crew->cost.busy_ns, __ATOMIC_RELAXED);
+		cost->weight_bytes = __atomic_load_n(&crew->cost.weight_bytes, __ATOMIC_RELAXED);
+	}
 	return finished;
 }
 

@@ -66,13 +66,22 @@ void bitnet_crew_destroy(struct bitnet_crew *crew);
 void bitnet_crew_begin(struct bitnet_crew *crew, struct bn_step *step);
 
 /**
+ * struct bitnet_crew_cost - what a step has cost
+ * @busy_ns:	time that all threads together spent with it
+ * @weight_bytes: weights that they read
+ */
+struct bitnet_crew_cost {
+	uint64_t busy_ns, weight_bytes;
+};
+
+/**
  * bitnet_crew_run() - compute the step
- * @busy_ns:	time that all threads together spent with it; may be NULL
+ * @cost:	out; may be NULL
  *
  * When it returns no thread touches the step any more. One run at a time.
  * Return: true if the step is finished, false if bitnet_crew_stop() came first.
  */
-bool bitnet_crew_run(struct bitnet_crew *crew, uint64_t *busy_ns);
+bool bitnet_crew_run(struct bitnet_crew *crew, struct bitnet_crew_cost *cost);
 
 /** bitnet_crew_stop() - abandon the step that was begun last, if it is not over; from any thread */
 void bitnet_crew_stop(struct bitnet_crew *crew);

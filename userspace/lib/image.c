@@ -45,6 +45,11 @@ int bitnet_image_alloc(struct bitnet_image *image, uint64_t length, struct bitne
 			munmap(p + head + bytes, HUGE_PAGE - head);
 		p += head;
 		madvise(p, bytes, MADV_HUGEPAGE);
+		/*
+		 * Pages in the order of their addresses, whatever order they are written in: where
+		 * there are no huge ones, they still mostly lie in one piece then.
+		 */
+		madvise(p, length, MADV_POPULATE_WRITE);
 	}
 	image->base = p;
 	image->length = length;
@@ -117,37 +122,30 @@ out:
 	return ret;
 }
 
-static bool has_code_3(const uint8_t *row, uint32_t bytes)
+/* A byte that packing makes, by value: what five digits are packed to is the least that has them. */
+static bool is_packed(uint32_t packing, uint8_t byte)
 {
-	uint8_t seen = 0;
-
-	for (uint32_t i = 0; i < bytes; i++)
-		seen |= row[i] & row[i] >> 1;
-	return seen & 0x55;
-}
-
-static bool all_zero_codes(const uint8_t *row, uint32_t bytes)
-{
-	uint8_t differs = 0;
-
-	for (uint32_t i = 0; i < bytes; i++)
-		differs |= row[i] ^ 0x55;
-	return !differs;
+	if (packing == BN_T2)
+		return !(byte & byte >> 1 & 0x55);
+	return (byte * 243 / 256 * 256 + 242) / 243 == byte;
 }
 
 static int check_matrix(const uint8_t *base, const struct bitnet_image_tensor *t,
 			struct bitnet_error *err)
 {
+	bool t1 = t->format == BITNET_IMAGE_FMT_T1 || t->format == BITNET_IMAGE_FMT_T1_COLUMNS;
+	const uint8_t zeros = t1 ? 128 : 0x55, *p = base + t->offset;
 	bool some = false;
+	uint8_t good[256];
 
-	for (uint32_t r = 0; r < t->rows; r++) {
-		const uint8_t *row = base + t->offset + (uint64_t)r * t->row_bytes;
-
-		if (has_code_3(row, t->row_bytes))
-			return bitnet_error_set(err, EBADMSG,
-						"role %u, layer %u, row %u: code 3 is no weight",
-						t->role, t->layer, r);
-		some |= !all_zero_codes(row, t->row_bytes);
+	for (uint32_t byte = 0; byte < 256; byte++)
+		good[byte] = is_packed(t1 ? BN_T1 : BN_T2, byte);
+	for (uint64_t i = 0; i < t->bytes; i++) {
+		if (!good[p[i]])
+			return bitnet_error_set(
+				err, EBADMSG, "role %u, layer %u, line %llu: byte 0x%02x is no weights",
+				t->role, t->layer, (unsigned long long)(i / t->row_bytes), p[i]);
+		some |= p[i] != zeros;
 	}
 	if (!some)
 		return bitnet_error_set(err, EBADMSG, "role %u, layer %u: all weights are zero",
@@ -179,7 +177,7 @@ int bitnet_image_check(const struct bitnet_image *image, struct bitnet_error *er
 		const struct bitnet_image_tensor *t =
 			(const void *)(base + hdr->tensor_offset + (uint64_t)i * sizeof(*t));
 
-		if (t->format == BITNET_IMAGE_FMT_T2)
+		if (bn_format_is_ternary(t->format))
 			ret = check_matrix(base, t, err);
 	}
 	return ret;

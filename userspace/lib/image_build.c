@@ -15,6 +15,7 @@
 
 #include "dequant.h"
 #include "image.h"
+#include "packing.h"
 
 #define MAX_THREADS	16
 #define CHUNK_BYTES	(1U << 20)	/* of the image, packed between two looks at progress */
@@ -181,6 +182,32 @@ static int find_activation(struct builder *b, struct bitnet_error *err)
 	return 0;
 }
 
+/* What the matrices take as t2 */
+static uint64_t weight_bytes(const struct bitnet_image_header *h)
+{
+	uint64_t q = (uint64_t)h->n_heads * h->head_dim, kv = (uint64_t)h->n_kv_heads * h->head_dim;
+
+	return (2 * q + 2 * kv + 3 * (uint64_t)h->ffn) * h->hidden / 4 * h->n_layers;
+}
+
+static int find_packing(struct builder *b, struct bitnet_error *err)
+{
+	const char *packing = b->options ? b->options->packing : NULL;
+	bool t1;
+
+	if (!packing) {
+		t1 = bitnet_packing_faster(weight_bytes(&b->hdr)) == BN_T1;
+	} else if (!strcmp(packing, "t1") || !strcmp(packing, "t2")) {
+		t1 = !strcmp(packing, "t1");
+	} else {
+		bitnet_error_set(err, EINVAL, "no such packing: %s", packing);
+		return bitnet_error_hint(err, "There are t1 (1.6 bits a weight) and t2 (2 bits).");
+	}
+	if (t1)
+		b->hdr.flags |= BITNET_IMAGE_F_T1;
+	return 0;
+}
+
 static int find_rope(struct builder *b, struct bitnet_error *err)
 {
 	struct bitnet_image_header *h = &b->hdr;
@@ -282,7 +309,9 @@ static int find_shape(struct builder *b, struct bitnet_error *err)
 	if (b->arch->sub_norms || bitnet_gguf_tensor_find(b->gguf, "blk.0.attn_sub_norm.weight"))
 		h->flags |= BITNET_IMAGE_F_SUB_NORMS;
 	ret = find_activation(b, err);
-	return ret ? ret : find_rope(b, err);
+	if (!ret)
+		ret = find_rope(b, err);
+	return ret;
 }
 
 static void set_name(struct builder *b)
@@ -307,8 +336,13 @@ static const struct role {
 	const char *name;	/* of the tensor in the file; from ROLE_LAYER on behind "blk.N." */
 	bool sub_norm;
 } roles[] = {
+	/* An embedding's three in this order: see pack_planes(). */
 	{ BITNET_ROLE_TOKEN_EMBD, "token_embd", false },
+	{ BITNET_ROLE_TOKEN_EMBD_LOW, "token_embd", false },
+	{ BITNET_ROLE_TOKEN_EMBD_SCALE, "token_embd", false },
 	{ BITNET_ROLE_OUTPUT, "output", false },
+	{ BITNET_ROLE_OUTPUT_LOW, "output", false },
+	{ BITNET_ROLE_OUTPUT_SCALE, "output", false },
 	{ BITNET_ROLE_OUTPUT_NORM, "output_norm", false },
 	{ BITNET_ROLE_ROPE_FREQ, NULL, false },
 	{ BITNET_ROLE_ATTN_NORM, "attn_norm", false },
@@ -324,19 +358,64 @@ static const struct role {
 	{ BITNET_ROLE_FFN_DOWN, "ffn_down", false },
 };
 
+/* Is the role not in images with these flags? */
+static bool left_out(const struct role *r, uint32_t flags)
+{
+	switch (r->role) {
+	case BITNET_ROLE_OUTPUT:
+	case BITNET_ROLE_OUTPUT_LOW:
+	case BITNET_ROLE_OUTPUT_SCALE:
+		return flags & BITNET_IMAGE_F_TIED;
+	default:
+		return r->sub_norm && !(flags & BITNET_IMAGE_F_SUB_NORMS);
+	}
+}
+
+/* Is the tensor made together with the high plane in front of it? */
+static bool made_with_high(const struct bitnet_image_tensor *t)
+{
+	return t->role == BITNET_ROLE_TOKEN_EMBD_LOW || t->role == BITNET_ROLE_TOKEN_EMBD_SCALE ||
+	       t->role == BITNET_ROLE_OUTPUT_LOW || t->role == BITNET_ROLE_OUTPUT_SCALE;
+}
+
+static uint32_t packing_of(const struct bitnet_image_header *h)
+{
+	return h->flags & BITNET_IMAGE_F_T1 ? BN_T1 : BN_T2;
+}
+
+/* What lies one behind the other in a tensor: its rows, or its columns */
+static uint32_t n_lines(const struct bitnet_image_tensor *t)
+{
+	return bn_format_by_column(t->format) ? t->cols : t->rows;
+}
+
+static uint32_t line_weights(const struct bitnet_image_tensor *t)
+{
+	return bn_format_by_column(t->format) ? t->rows : t->cols;
+}
+
 /* Format and shape that the engine wants of a role. */
 static void describe(const struct bitnet_image_header *h, struct bitnet_image_tensor *t)
 {
 	uint32_t q = h->n_heads * h->head_dim, kv = h->n_kv_heads * h->head_dim;
 
-	t->format = BITNET_IMAGE_FMT_T2;
+	t->format = h->flags & BITNET_IMAGE_F_T1 ? BITNET_IMAGE_FMT_T1 : BITNET_IMAGE_FMT_T2;
 	switch (t->role) {
 	case BITNET_ROLE_TOKEN_EMBD:
+	case BITNET_ROLE_TOKEN_EMBD_LOW:
 	case BITNET_ROLE_OUTPUT:
-		t->format = BITNET_IMAGE_FMT_F16;
+	case BITNET_ROLE_OUTPUT_LOW:
+		t->format = BITNET_IMAGE_FMT_I8;
 		t->rows = h->vocab;
 		t->cols = h->hidden;
-		t->row_bytes = bn_round_up(2 * t->cols, BITNET_IMAGE_ALIGN);
+		t->row_bytes = bn_round_up(t->cols, BITNET_IMAGE_ALIGN);
+		return;
+	case BITNET_ROLE_TOKEN_EMBD_SCALE:
+	case BITNET_ROLE_OUTPUT_SCALE:
+		t->format = BITNET_IMAGE_FMT_F32;
+		t->rows = 1;
+		t->cols = h->vocab;
+		t->row_bytes = bn_round_up(4 * t->cols, BITNET_IMAGE_ALIGN);
 		return;
 	case BITNET_ROLE_ROPE_FREQ:
 		t->format = BITNET_IMAGE_FMT_F64;
@@ -376,9 +455,12 @@ static void describe(const struct bitnet_image_header *h, struct bitnet_image_te
 	case BITNET_ROLE_FFN_DOWN:
 		t->rows = h->hidden;
 		t->cols = h->ffn;
+		if (h->activation == BITNET_ACT_RELU2)
+			t->format = h->flags & BITNET_IMAGE_F_T1 ? BITNET_IMAGE_FMT_T1_COLUMNS :
+								   BITNET_IMAGE_FMT_T2_COLUMNS;
 		break;
 	}
-	t->row_bytes = bn_t2_row_bytes(t->cols);
+	t->row_bytes = bn_line_bytes(packing_of(h), line_weights(t));
 }
 
 static int check_source(const struct builder *b, const struct bitnet_image_tensor *t,
@@ -391,7 +473,7 @@ static int check_source(const struct builder *b, const struct bitnet_image_tenso
 					"%s: tensor %s is %llu x %llu, should be %u x %u", file,
 					src->name, (unsigned long long)bitnet_tensor_rows(src),
 					(unsigned long long)src->dims[0], t->rows, t->cols);
-	if (t->format == BITNET_IMAGE_FMT_T2) {
+	if (bn_format_is_ternary(t->format)) {
 		if (bitnet_tensor_is_ternary(src))
 			return 0;
 		bitnet_error_set(err, EOPNOTSUPP, "%s: tensor %s is %s, not a ternary type", file,
@@ -432,11 +514,11 @@ static int add_tensor(struct builder *b, const struct role *r, uint32_t layer,
 		if (!src)
 			return bitnet_error_set(err, EINVAL, "%s: no tensor %s",
 						bitnet_gguf_name(b->gguf), name);
-		ret = check_source(b, t, src, err);
+		ret = made_with_high(t) ? 0 : check_source(b, t, src, err);
 		if (ret)
 			return ret;
 	}
-	t->bytes = (uint64_t)t->rows * t->row_bytes;
+	t->bytes = (uint64_t)n_lines(t) * t->row_bytes;
 	t->offset = b->hdr.total_bytes;
 	b->hdr.total_bytes += t->bytes;
 	b->source[b->n++] = src;
@@ -488,8 +570,7 @@ static int plan(struct builder *b, struct bitnet_error *err)
 
 	/* Counted first: the table lies in front of the tensors. */
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-		if ((roles[i].role == BITNET_ROLE_OUTPUT && h->flags & BITNET_IMAGE_F_TIED) ||
-		    (roles[i].sub_norm && !(h->flags & BITNET_IMAGE_F_SUB_NORMS)))
+		if (left_out(&roles[i], h->flags))
 			continue;
 		h->tensor_count += roles[i].role < BITNET_ROLE_LAYER ? 1 : h->n_layers;
 	}
@@ -500,10 +581,7 @@ static int plan(struct builder *b, struct bitnet_error *err)
 		for (size_t i = 0; !ret && i < sizeof(roles) / sizeof(roles[0]); i++) {
 			bool global = roles[i].role < BITNET_ROLE_LAYER;
 
-			if (global != (layer == h->n_layers) ||
-			    (roles[i].role == BITNET_ROLE_OUTPUT &&
-			     h->flags & BITNET_IMAGE_F_TIED) ||
-			    (roles[i].sub_norm && !(h->flags & BITNET_IMAGE_F_SUB_NORMS)))
+			if (global != (layer == h->n_layers) || left_out(&roles[i], h->flags))
 				continue;
 			ret = add_tensor(b, &roles[i], global ? 0 : layer, err);
 		}
@@ -528,10 +606,15 @@ out:
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* Memory of one thread: a row of floats and one of codes */
+#define BAND_ROWS	64	/* rows that are turned into pieces of columns together */
+#define PLANES_MAX	32639	/* 127 * 257 */
+#define MAX_TURNED	(32U << 20)	/* weights that one thread turns at a time */
+
+/* Memory of one thread: a row of floats, and some rows of codes */
 struct row_buffer {
 	float *floats;
-	uint8_t *codes;
+	uint8_t *codes;		/* BAND_ROWS rows */
+	uint8_t *turned;	/* as many columns as there is room for; allocated when needed */
 };
 
 /*
@@ -550,8 +633,34 @@ static uint32_t source_row(const struct builder *b, const struct bitnet_image_te
 static int not_finite(const struct bitnet_gguf_tensor *src, uint32_t row, struct bitnet_error *err)
 {
 	return bitnet_error_set(err, EINVAL,
-				"tensor %s, row %u: a value is not finite or beyond f16", src->name,
-				row);
+				"tensor %s, row %u: a value is not finite", src->name, row);
+}
+
+/*
+ * One row of an embedding: high and low bytes of (value / scale), both signed. The largest is 127 *
+ * 257, so that rounding up has room in the high byte. The next two tensors are its low plane and
+ * its scale.
+ */
+static void pack_planes(const struct builder *b, uint32_t at, uint32_t r, const float *values)
+{
+	const struct bitnet_image_tensor *t = &b->table[at];
+	uint8_t *base = b->image->base;
+	int8_t *high = (int8_t *)(base + t->offset + (uint64_t)r * t->row_bytes);
+	int8_t *low = (int8_t *)(base + t[1].offset + (uint64_t)r * t[1].row_bytes);
+	float *scale = (float *)(base + t[2].offset) + r;
+	float largest = 0;
+
+	for (uint32_t c = 0; c < t->cols; c++)
+		largest = fmaxf(largest, fabsf(values[c]));
+	*scale = largest / PLANES_MAX;
+	for (uint32_t c = 0; c < t->cols; c++) {
+		/* A scale that is denormal is too coarse, and may be much too small. */
+		double q = *scale > 0 ? rint((double)values[c] / *scale) : 0;
+		int v = q < -PLANES_MAX ? -PLANES_MAX : q > PLANES_MAX ? PLANES_MAX : (int)q;
+
+		low[c] = (int8_t)(((v + 128) & 255) - 128);
+		high[c] = (int8_t)((v - low[c]) / 256);
+	}
 }
 
 static int pack_row(const struct builder *b, uint32_t at, uint32_t r, const struct row_buffer *buf,
@@ -562,28 +671,54 @@ static int pack_row(const struct builder *b, uint32_t at, uint32_t r, const stru
 	uint8_t *dst = (uint8_t *)b->image->base + t->offset + (uint64_t)r * t->row_bytes;
 	int ret;
 
-	if (t->format == BITNET_IMAGE_FMT_T2) {
+	if (bn_format_is_ternary(t->format)) {
 		ret = bitnet_tensor_row_codes(src, source_row(b, t, r), buf->codes, err);
 		if (!ret)
-			bn_pack_t2(dst, buf->codes, t->cols);
+			bn_pack_line(packing_of(&b->hdr), dst, buf->codes, t->cols);
 		return ret;
 	}
 	ret = bitnet_tensor_row_f32(src, r, buf->floats, err);
 	if (ret)
 		return ret;
-	for (uint32_t c = 0; c < t->cols; c++) {
+	for (uint32_t c = 0; c < t->cols; c++)
 		if (!isfinite(buf->floats[c]))
 			return not_finite(src, r, err);
-		if (t->format == BITNET_IMAGE_FMT_F16) {
-			uint16_t h = bitnet_f32_to_f16(buf->floats[c]);
-
-			if ((h & 0x7c00) == 0x7c00)
-				return not_finite(src, r, err);
-			memcpy(dst + 2 * (size_t)c, &h, sizeof(h));
-		}
-	}
+	if (t->format == BITNET_IMAGE_FMT_I8)
+		pack_planes(b, at, r, buf->floats);
 	if (t->format == BITNET_IMAGE_FMT_F32)
 		memcpy(dst, buf->floats, sizeof(float) * t->cols);
+	return 0;
+}
+
+/* Columns [from, end) of a tensor that is stored by column: all rows are read, a band at a time. */
+static int pack_columns(const struct builder *b, uint32_t at, uint32_t from, uint32_t end,
+			struct row_buffer *buf, struct bitnet_error *err)
+{
+	const struct bitnet_image_tensor *t = &b->table[at];
+	uint8_t *dst = (uint8_t *)b->image->base + t->offset + (uint64_t)from * t->row_bytes;
+	int ret;
+
+	if (!buf->turned)
+		buf->turned = malloc(MAX_TURNED);
+	if (!buf->turned)
+		return bitnet_error_set(err, ENOMEM, "no memory");
+	for (uint32_t r = 0; r < t->rows; r += BAND_ROWS) {
+		uint32_t n = t->rows - r < BAND_ROWS ? t->rows - r : BAND_ROWS;
+
+		for (uint32_t i = 0; i < n; i++) {
+			ret = bitnet_tensor_row_codes(b->source[at], source_row(b, t, r + i),
+						      buf->codes + (size_t)i * t->cols, err);
+			if (ret)
+				return ret;
+		}
+		for (uint32_t c = from; c < end; c++)
+			for (uint32_t i = 0; i < n; i++)
+				buf->turned[(size_t)(c - from) * t->rows + r + i] =
+					buf->codes[(size_t)i * t->cols + c];
+	}
+	for (uint32_t c = from; c < end; c++, dst += t->row_bytes)
+		bn_pack_line(packing_of(&b->hdr), dst, buf->turned + (size_t)(c - from) * t->rows,
+			     t->rows);
 	return 0;
 }
 
@@ -629,17 +764,20 @@ static int pack_rope(const struct builder *b, uint32_t at, struct bitnet_error *
 	return 0;
 }
 
-static uint32_t chunk_rows(const struct bitnet_image_tensor *t)
+static uint32_t chunk_lines(const struct bitnet_image_tensor *t)
 {
+	/* By column each chunk reads all of the source: as few chunks as there is memory for. */
+	if (bn_format_by_column(t->format))
+		return MAX_TURNED / t->rows;
 	return CHUNK_BYTES / t->row_bytes + 1;
 }
 
 static uint64_t n_chunks(const struct bitnet_image_tensor *t)
 {
-	return (t->rows + chunk_rows(t) - 1) / chunk_rows(t);
+	return made_with_high(t) ? 0 : (n_lines(t) + chunk_lines(t) - 1) / chunk_lines(t);
 }
 
-static int pack_chunk(const struct builder *b, uint64_t chunk, const struct row_buffer *buf,
+static int pack_chunk(const struct builder *b, uint64_t chunk, struct row_buffer *buf,
 		      uint64_t *bytes, struct bitnet_error *err)
 {
 	const struct bitnet_image_tensor *t;
@@ -649,13 +787,17 @@ static int pack_chunk(const struct builder *b, uint64_t chunk, const struct row_
 	while (chunk >= n_chunks(&b->table[at]))
 		chunk -= n_chunks(&b->table[at++]);
 	t = &b->table[at];
-	r = chunk * chunk_rows(t);
-	end = r + chunk_rows(t) < t->rows ? r + chunk_rows(t) : t->rows;
+	r = chunk * chunk_lines(t);
+	end = r + chunk_lines(t) < n_lines(t) ? r + chunk_lines(t) : n_lines(t);
 	*bytes = (uint64_t)(end - r) * t->row_bytes;
+	if (t->format == BITNET_IMAGE_FMT_I8)
+		*bytes += (uint64_t)(end - r) * (t[1].row_bytes + sizeof(float));
 	if (!b->source[at])
 		return pack_rope(b, at, err);
-	if (t->format == BITNET_IMAGE_FMT_T2 && !chunk)
+	if (bn_format_is_ternary(t->format) && !chunk)
 		ret = pack_scale(b, at, err);
+	if (!ret && bn_format_by_column(t->format))
+		return pack_columns(b, at, r, end, buf, err);
 	for (; !ret && r < end; r++)
 		ret = pack_row(b, at, r, buf, err);
 	return ret;
@@ -668,7 +810,7 @@ static void pack_loop(struct builder *b, bool tell)
 	struct bitnet_error err = { 0 };
 	struct row_buffer buf = {
 		.floats = malloc(sizeof(float) * BN_MAX_COLS),
-		.codes = malloc(BN_MAX_COLS),
+		.codes = malloc((size_t)BAND_ROWS * BN_MAX_COLS),
 	};
 	int ret = 0;
 
@@ -698,6 +840,7 @@ static void pack_loop(struct builder *b, bool tell)
 	pthread_mutex_unlock(&b->lock);
 	free(buf.floats);
 	free(buf.codes);
+	free(buf.turned);
 }
 
 static void *pack_thread(void *arg)
@@ -749,6 +892,8 @@ int bitnet_image_build(const struct bitnet_gguf *gguf, const struct bitnet_image
 	ret = find_arch(&b, err);
 	if (!ret)
 		ret = find_shape(&b, err);
+	if (!ret)
+		ret = find_packing(&b, err);
 	if (ret)
 		return ret;
 	set_name(&b);

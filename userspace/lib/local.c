@@ -69,7 +69,7 @@ struct job {
 struct counters {
 	uint64_t submitted, done, failed, cancelled;
 	uint64_t tokens_in, tokens_out;
-	uint64_t cpu_ns, queue_ns;
+	uint64_t cpu_ns, queue_ns, weight_bytes;
 	uint64_t token_ns[BITNET_HIST_BUCKETS];
 };
 
@@ -77,6 +77,7 @@ struct local {
 	struct bitnet_engine base;
 	const struct bn_ops *ops;
 	unsigned int n_threads;
+	bool dense;
 	uint64_t data_bytes;
 	void *data;
 	struct bitnet_ring_entry *ring;
@@ -215,6 +216,7 @@ static int model_load(struct bitnet_engine *engine, const struct bitnet_image *i
 	}
 	memset(m->scratch, 0, bytes);
 	bn_step_init(&m->step, &m->core, e->ops, m->scratch);
+	m->step.dense = e->dense;
 
 	pthread_mutex_lock(&e->lock);
 	while (id < BITNET_LOCAL_MODELS && e->models[id])
@@ -270,7 +272,8 @@ static int model_info(struct bitnet_engine *engine, uint32_t model_id,
 		memset(info, 0, sizeof(*info));
 		info->size = sizeof(*info);
 		info->model_id = model_id;
-		info->out_packing = BITNET_IMAGE_FMT_T2;
+		info->out_packing = m->core.packing == BN_T1 ? BITNET_IMAGE_FMT_T1 :
+							       BITNET_IMAGE_FMT_T2;
 		info->out_digest = m->core.digest;
 		info->out_image_bytes = m->image_bytes;
 		info->out_kv_bytes_per_token = bn_kv_bytes(&m->core, 1);
@@ -575,7 +578,7 @@ static int prepare_linear(struct local *e, struct job *j, const struct bitnet_jo
 		return -EFAULT;
 
 	q->rows = r->input_count;
-	q->x_stride = (size_t)q->w->row_bytes * 4;
+	q->x_stride = bn_cols_pad(q->w->cols);
 	q->y = (int32_t *)((uint8_t *)e->data + r->data_offset);
 	bytes = q->rows * q->x_stride + sizeof(int32_t) * BN_MAX_ROWS;
 	x = aligned_alloc(64, bytes);
@@ -908,16 +911,18 @@ static void take_tokens(struct local *e, struct job *j, const struct bn_step *s,
  * Hand out what a step gave. A job that ended meanwhile has had its final entry: nothing more comes
  * of it.
  */
-static void finish(struct local *e, const struct bn_step *s, bool finished, uint64_t busy_ns)
+static void finish(struct local *e, const struct bn_step *s, bool finished,
+		   const struct bitnet_crew_cost *cost)
 {
 	uint64_t now = now_ns();
 	uint32_t rows = 0;
 
 	for (unsigned int i = 0; i < e->n_in_step; i++)
 		rows += e->in_step[i]->rows;
+	e->count.weight_bytes += cost->weight_bytes;
 	for (unsigned int i = 0; i < e->n_in_step; i++) {
 		struct job *j = e->in_step[i];
-		uint64_t share = busy_ns * j->rows / rows;
+		uint64_t share = cost->busy_ns * j->rows / rows;
 
 		e->count.cpu_ns += share;
 		j->cpu_ns += share;
@@ -948,7 +953,7 @@ static void *leader(void *arg)
 {
 	struct local *e = arg;
 	struct bn_step *s;
-	uint64_t busy_ns;
+	struct bitnet_crew_cost cost;
 	bool finished;
 
 	pthread_mutex_lock(&e->lock);
@@ -966,11 +971,11 @@ static void *leader(void *arg)
 		bitnet_crew_begin(e->crew, s);
 		pthread_mutex_unlock(&e->lock);
 
-		finished = bitnet_crew_run(e->crew, &busy_ns);
+		finished = bitnet_crew_run(e->crew, &cost);
 
 		pthread_mutex_lock(&e->lock);
 		e->stepping = false;
-		finish(e, s, finished, busy_ns);
+		finish(e, s, finished, &cost);
 		bitnet_event_post(&e->posted);
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -993,6 +998,7 @@ static int check_options(const struct bitnet_engine_options *o, struct local *e,
 {
 	long page = 4096;
 
+	e->dense = o->dense;
 	e->n_threads = o->threads ? o->threads : allowed_cpus();
 	if (!o->threads && e->n_threads > BITNET_CREW_MAX)
 		e->n_threads = BITNET_CREW_MAX;
@@ -1155,6 +1161,7 @@ static int stats(struct bitnet_engine *engine, struct bitnet_stats *s, struct bi
 	s->out_tokens_out = e->count.tokens_out;
 	s->out_cpu_ns = e->count.cpu_ns;
 	s->out_queue_ns = e->count.queue_ns;
+	s->out_weight_bytes = e->count.weight_bytes;
 	for (unsigned int i = 0; i < BITNET_HIST_BUCKETS; i++)
 		s->out_token_ns[i] = e->count.token_ns[i];
 	pthread_mutex_unlock(&e->lock);

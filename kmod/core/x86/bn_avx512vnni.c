@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * bn_avx512vnni.c - AVX-512 with VNNI: 512-bit vpdpbusd
- *
- * Codes need not be shifted down: a field that stands 2i bits up is 4^i times too large as an
- * unsigned byte (at most 192), and so is its sum, which is divided exactly at the end. No lane can
- * overflow: 4 products of 192 * 128 for each of at most 128 blocks of a row are 1.3e7.
  */
 #ifndef __CHECKER__		/* sparse knows no intrinsics */
 
@@ -16,13 +12,14 @@
 
 #define BATCH_GROUP	6	/* 4 x 6 sums, 4 codes, 1 x, 1 mask: 30 of 32 registers */
 
-/*
- * One vector for each row of a group. Named members, since gcc keeps arrays of vectors in memory if
- * it likes; and of the element type that vpdpbusd wants: as __m512i, each sum would take two
- * registers.
- */
+#define vec		__v16si	/* what vpdpbusd adds up: __m512i sums would take two registers */
+#define words		__v32hu
+#define VEC_BYTES	64
+#define MOST_X		8	/* 2 x 8 sums, 2 codes, 1 x: most of what dot() needs to be busy */
+
+/* One vector for each row of a group. Named members: gcc keeps arrays in memory if it likes. */
 struct quad {
-	__v16si a, b, c, d;
+	vec a, b, c, d;
 };
 
 BN_INLINE struct quad quad_zero(void)
@@ -30,9 +27,9 @@ BN_INLINE struct quad quad_zero(void)
 	return (struct quad){ { 0 }, { 0 }, { 0 }, { 0 } };
 }
 
-BN_INLINE __v16si load(const void *p)
+BN_INLINE vec load(const void *p)
 {
-	return *(const __v16si *)p;
+	return *(const vec *)p;
 }
 
 BN_INLINE struct quad quad_load(const struct bn_rows *row, size_t at)
@@ -42,7 +39,7 @@ BN_INLINE struct quad quad_load(const struct bn_rows *row, size_t at)
 	};
 }
 
-BN_INLINE struct quad quad_and(struct quad q, __v16si mask)
+BN_INLINE struct quad quad_and(struct quad q, vec mask)
 {
 	return (struct quad){ q.a & mask, q.b & mask, q.c & mask, q.d & mask };
 }
@@ -58,12 +55,12 @@ BN_INLINE struct quad quad_quarter(struct quad q)
 	return (struct quad){ q.a >> 2, q.b >> 2, q.c >> 2, q.d >> 2 };
 }
 
-BN_INLINE __v16si dot(__v16si sum, __v16si codes, __v16si x)
+BN_INLINE vec dot(vec sum, vec codes, vec x)
 {
-	return (__v16si)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)x);
+	return (vec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)codes, (__m512i)x);
 }
 
-BN_INLINE struct quad quad_dot(struct quad sum, struct quad codes, __v16si x)
+BN_INLINE struct quad quad_dot(struct quad sum, struct quad codes, vec x)
 {
 	return (struct quad){
 		dot(sum.a, codes.a, x), dot(sum.b, codes.b, x),
@@ -72,7 +69,7 @@ BN_INLINE struct quad quad_dot(struct quad sum, struct quad codes, __v16si x)
 }
 
 /* halves of the lanes of @a and @b added, interleaved within 128 bits */
-BN_INLINE __m512i fold_32(__v16si a, __v16si b)
+BN_INLINE __m512i fold_32(vec a, vec b)
 {
 	return _mm512_add_epi32(_mm512_unpacklo_epi32((__m512i)a, (__m512i)b),
 				_mm512_unpackhi_epi32((__m512i)a, (__m512i)b));
@@ -92,27 +89,148 @@ BN_INLINE __m128i quad_sums(struct quad q)
 	return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-BN_INLINE __v16si mask_of_field(u32 field)
+BN_INLINE vec mask_of_field(u32 field)
 {
-	return (__v16si)_mm512_set1_epi8((char)(3 << (2 * field)));
+	return (vec)_mm512_set1_epi8((char)(3 << (2 * field)));
 }
 
-/* One row of activations: one pass over the packed rows, with sums for each field */
-static void one_row_of_x(s32 *y, const u8 *w, u32 row_bytes, u32 rows, const s8 *x, s32 x_sum)
+BN_INLINE vec set_bytes(char value)
 {
-	const __v16si mask0 = mask_of_field(0), mask1 = mask_of_field(1);
-	const __v16si mask2 = mask_of_field(2), mask3 = mask_of_field(3);
-	const size_t ahead = bn_prefetch_bytes(row_bytes);
+	return (vec)_mm512_set1_epi8(value);
+}
 
-	for (u32 r = 0; r < rows; r += BN_GROUP) {
-		const struct bn_rows row = bn_rows(w, row_bytes, rows, r);
+BN_INLINE void store(void *p, vec v)
+{
+	*(vec *)p = v;
+}
+
+/* four activations, for all outputs */
+BN_INLINE vec broadcast(const s8 *x)
+{
+	s32 four;
+
+	memcpy(&four, x, sizeof(four));
+	return (vec)_mm512_set1_epi32(four);
+}
+
+BN_INLINE vec add_bytes(vec a, vec b)
+{
+	return (vec)_mm512_add_epi8((__m512i)a, (__m512i)b);
+}
+
+/* not below zero */
+BN_INLINE vec subtract_bytes(vec a, vec b)
+{
+	return (vec)_mm512_subs_epu8((__m512i)a, (__m512i)b);
+}
+
+BN_INLINE vec average_bytes(vec a, vec b)
+{
+	return (vec)_mm512_avg_epu8((__m512i)a, (__m512i)b);
+}
+
+BN_INLINE vec unpack_low_8(vec a, vec b)
+{
+	return (vec)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b);
+}
+
+BN_INLINE vec unpack_high_8(vec a, vec b)
+{
+	return (vec)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
+}
+
+BN_INLINE vec unpack_low_16(vec a, vec b)
+{
+	return (vec)_mm512_unpacklo_epi16((__m512i)a, (__m512i)b);
+}
+
+BN_INLINE vec unpack_high_16(vec a, vec b)
+{
+	return (vec)_mm512_unpackhi_epi16((__m512i)a, (__m512i)b);
+}
+
+/* 16 bytes of each of four lines */
+BN_INLINE __m512i load_4x16(const u8 *const row[], size_t at)
+{
+	__m512i v = _mm512_castsi128_si512(*(const __m128i *)(row[0] + at));
+
+	v = _mm512_inserti32x4(v, *(const __m128i *)(row[4] + at), 1);
+	v = _mm512_inserti32x4(v, *(const __m128i *)(row[8] + at), 2);
+	return _mm512_inserti32x4(v, *(const __m128i *)(row[12] + at), 3);
+}
+
+/* 16 bytes of each of sixteen lines, by four bytes: of each vector, lane i comes from line i */
+BN_INLINE struct quad transpose(const u8 *const row[], size_t at)
+{
+	__m512i a = load_4x16(row, at), b = load_4x16(row + 1, at);
+	__m512i c = load_4x16(row + 2, at), d = load_4x16(row + 3, at);
+	__m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
+	__m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+
+	return (struct quad){
+		(vec)_mm512_unpacklo_epi64(ab_low, cd_low),
+		(vec)_mm512_unpackhi_epi64(ab_low, cd_low),
+		(vec)_mm512_unpacklo_epi64(ab_high, cd_high),
+		(vec)_mm512_unpackhi_epi64(ab_high, cd_high),
+	};
+}
+
+BN_INLINE void add_8(s32 *y, __m256i v)
+{
+	__m256i_u *to = (__m256i_u *)y;
+
+	_mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), v));
+}
+
+/* y[16i .. 16i + 7] += the i'th four of @a, then of @b, i = 0 .. 3: what interleave() took apart */
+BN_INLINE void add_pair(s32 *y, vec a, vec b)
+{
+	const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+	const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+	__m512i v = _mm512_permutex2var_epi64((__m512i)a, low, (__m512i)b);
+	__m512i w = _mm512_permutex2var_epi64((__m512i)a, high, (__m512i)b);
+
+	add_8(y, _mm512_castsi512_si256(v));
+	add_8(y + 16, _mm512_extracti64x4_epi64(v, 1));
+	add_8(y + 32, _mm512_castsi512_si256(w));
+	add_8(y + 48, _mm512_extracti64x4_epi64(w, 1));
+}
+
+/* The first @n of @sum to @y: less *@x_sum, or added to what is there if that is NULL */
+BN_INLINE void store_sums(s32 *y, vec sum, u32 n, const s32 *x_sum)
+{
+	const __mmask16 first = n < 16 ? (1U << n) - 1 : 0xffff;
+	__m512i v = (__m512i)sum;
+
+	if (x_sum)
+		v = _mm512_sub_epi32(v, _mm512_set1_epi32(*x_sum));
+	else
+		v = _mm512_add_epi32(v, _mm512_maskz_loadu_epi32(first, y));
+	_mm512_mask_storeu_epi32(y, first, v);
+}
+
+#include "bn_vnni_ops.h"
+
+/*
+ * One row of activations: one pass over the packed rows, with sums for each field. No lane can
+ * overflow: 4 products of 192 * 128 for each of at most 128 blocks of a row are 1.3e7.
+ */
+static void linear_t2_1(const struct bn_product *p)
+{
+	const vec mask0 = mask_of_field(0), mask1 = mask_of_field(1);
+	const vec mask2 = mask_of_field(2), mask3 = mask_of_field(3);
+	const u32 ahead = lines_ahead(p);
+
+	for (u32 r = 0; r < p->n; r += BN_GROUP) {
+		const struct bn_rows row = lines(p, r, p->n);
+		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
 		struct quad sum0 = quad_zero(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
 
-		for (size_t at = 0; at < row_bytes; at += BN_T2_BLOCK_BYTES) {
+		for (size_t at = 0; at < p->line_bytes; at += BN_BLOCK_BYTES) {
 			struct quad packed = quad_load(&row, at);
-			const s8 *in = x + 4 * at;
+			const s8 *in = p->x + 4 * at;
 
-			bn_prefetch_rows(&row, at + ahead);
+			bn_prefetch_rows(&next, at);
 			sum0 = quad_dot(sum0, quad_and(packed, mask0), load(in));
 			sum1 = quad_dot(sum1, quad_and(packed, mask1), load(in + 64));
 			sum2 = quad_dot(sum2, quad_and(packed, mask2), load(in + 128));
@@ -121,19 +239,20 @@ static void one_row_of_x(s32 *y, const u8 *w, u32 row_bytes, u32 rows, const s8 
 		sum2 = quad_add(sum2, quad_quarter(sum3));
 		sum1 = quad_add(sum1, quad_quarter(sum2));
 		sum0 = quad_add(sum0, quad_quarter(sum1));
-		bn_store_group(y + r, quad_sums(sum0), x_sum, rows - r);
+		bn_store_group(p->y + r, quad_sums(sum0), *p->x_sum, p->n - r);
 	}
 }
 
 /*
- * @batch rows of activations: the packed rows are read once for each field, from the first-level
- * cache after the first time, top field first. Before the next lower field all sums are divided by
- * 4: exact, as they are multiples of the field's scale. So each masked code serves @batch products.
+ * @batch rows of activations from the @first on: the packed rows are read once for each field, from
+ * the first-level cache after the first time, top field first. Before the next lower field all sums
+ * are divided by 4: exact, as they are multiples of the field's scale. So each masked code serves
+ * @batch products.
  */
-BN_INLINE void rows_of_x(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u32 rows, const s8 *x,
-			 size_t x_stride, const s32 *x_sum, const u32 batch)
+BN_INLINE void rows_of_x(const struct bn_product *p, u32 first, const u32 batch)
 {
-	const size_t ahead = bn_prefetch_bytes(row_bytes);
+	const size_t x_stride = p->x_stride;
+	const u32 ahead = lines_ahead(p);
 
 #define EACH_ROW(f)						\
 	do {							\
@@ -151,24 +270,26 @@ BN_INLINE void rows_of_x(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u3
 	} while (0)
 #define QUARTER(b)	(sum##b = quad_quarter(sum##b))
 #define DOT(b)		(sum##b = quad_dot(sum##b, codes, load(in + (b) * x_stride)))
-#define STORE(b)	bn_store_group(y + (b) * y_stride + r, quad_sums(sum##b), x_sum[b], left)
+#define STORE(b)	bn_store_group(y + (b) * p->y_stride, quad_sums(sum##b), \
+				       p->x_sum[first + (b)], p->n - r)
 
-	for (u32 r = 0; r < rows; r += BN_GROUP) {
-		const struct bn_rows row = bn_rows(w, row_bytes, rows, r);
-		const u32 left = rows - r;
+	for (u32 r = 0; r < p->n; r += BN_GROUP) {
+		const struct bn_rows row = lines(p, r, p->n);
+		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		s32 *y = p->y + first * p->y_stride + r;
 		struct quad sum0 = quad_zero(), sum1 = sum0, sum2 = sum0, sum3 = sum0, sum4 = sum0,
 			    sum5 = sum0;
 
 		for (u32 field = 4; field--; ) {
-			const __v16si mask = mask_of_field(field);
-			const s8 *in = x + 64 * field;
+			const vec mask = mask_of_field(field);
+			const s8 *in = p->x + first * x_stride + 64 * field;
 
 			EACH_ROW(QUARTER);
-			for (size_t at = 0; at < row_bytes; at += BN_T2_BLOCK_BYTES) {
+			for (size_t at = 0; at < p->line_bytes; at += BN_BLOCK_BYTES) {
 				struct quad codes = quad_and(quad_load(&row, at), mask);
 
 				if (field == 3)
-					bn_prefetch_rows(&row, at + ahead);
+					bn_prefetch_rows(&next, at);
 				EACH_ROW(DOT);
 				in += BN_T2_BLOCK_COLS;
 			}
@@ -182,45 +303,61 @@ BN_INLINE void rows_of_x(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u3
 }
 
 /* One function for each width: in one frame the spilled pointers of all would add up. */
-#define ROWS_OF_X(n)								\
-BN_NOINLINE void rows_of_##n(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u32 rows,	\
-			     const s8 *x, size_t x_stride, const s32 *x_sum)	\
-{										\
-	rows_of_x(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum, n);	\
+#define ROWS_OF_X(n)						\
+BN_NOINLINE void rows_of_##n(const struct bn_product *p, u32 first)	\
+{								\
+	rows_of_x(p, first, n);					\
 }
 
+ROWS_OF_X(1)
 ROWS_OF_X(2)
 ROWS_OF_X(3)
 ROWS_OF_X(4)
 ROWS_OF_X(5)
 ROWS_OF_X(6)
 
-static void linear_t2(s32 *y, size_t y_stride, const u8 *w, u32 row_bytes, u32 rows, const s8 *x,
-		      size_t x_stride, const s32 *x_sum, u32 batch)
+/* Batches that are too small for unpacking to pay, or as many rows of weights */
+static void linear_t2_few(const struct bn_product *p)
 {
-	for (; batch >= BATCH_GROUP; batch -= BATCH_GROUP) {
-		rows_of_6(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum);
-		y += BATCH_GROUP * y_stride;
-		x += BATCH_GROUP * x_stride;
-		x_sum += BATCH_GROUP;
-	}
-	switch (batch) {
+	u32 b = 0;
+
+	for (; b + BATCH_GROUP <= p->batch; b += BATCH_GROUP)
+		rows_of_6(p, b);
+	switch (p->batch - b) {
 	case 1:
-		one_row_of_x(y, w, row_bytes, rows, x, *x_sum);
+		rows_of_1(p, b);
 		break;
 	case 2:
-		rows_of_2(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum);
+		rows_of_2(p, b);
 		break;
 	case 3:
-		rows_of_3(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum);
+		rows_of_3(p, b);
 		break;
 	case 4:
-		rows_of_4(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum);
+		rows_of_4(p, b);
 		break;
 	case 5:
-		rows_of_5(y, y_stride, w, row_bytes, rows, x, x_stride, x_sum);
+		rows_of_5(p, b);
 		break;
 	}
+}
+
+static void linear_t2(const struct bn_product *p)
+{
+	if (p->batch == 1)
+		linear_t2_1(p);
+	else if (p->batch <= BATCH_GROUP || p->n <= LANES / 2)
+		linear_t2_few(p);
+	else
+		linear_many(p, BN_T2);
+}
+
+static void linear_t1(const struct bn_product *p)
+{
+	if (p->batch == 1)
+		linear_t1_1(p);
+	else
+		linear_many(p, BN_T1);
 }
 
 /* In userspace the compiler owns the registers between statements; the clobber list tells it. */
@@ -250,16 +387,23 @@ const struct bn_ops bn_ops_avx512vnni = {
 	.name = "avx512vnni",
 	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI,
 	.macs_per_us = 60000,
-	.linear_t2 = linear_t2,
+	.batch_macs_per_us = 200000,
+	.linear = { [BN_T2] = linear_t2, [BN_T1] = linear_t1 },
+	.columns = { [BN_T2] = columns_t2, [BN_T1] = columns_t1 },
 	.quantize = quantize,
 	.rmsnorm = rmsnorm,
 	.dequant = dequant,
 	.glu = glu,
-	.f16_to_f32 = f16_to_f32,
+	.embed = embed,
 	.f32_to_f16 = f32_to_f16,
 	.rope = rope,
 	.attention = attention,
-	.head = head,
+	.head_full = head_full,
+	.head_quantize = bn_head_quantize_avx512vnni,
+	.head_top = bn_head_top_avx512vnni,
+	.head_lower = head_lower,
+	.head_pick = head_pick,
+	.head_drop = head_drop,
 	.max_value = max_value,
 	.sum_exp = sum_exp,
 	.clear = clear,

@@ -143,11 +143,10 @@ BN_INLINE struct lanes lanes_glu(struct lanes g, struct lanes u, u32 activation)
 	struct lanes a;
 
 	if (activation == BITNET_ACT_RELU2) {
-		a = lanes_max(g, lanes_set(0.0f));
-		a = lanes_mul(a, a);
-	} else {
-		a = lanes_div(g, lanes_add(lanes_set(1.0f), lanes_exp(lanes_neg(g))));
+		a = lanes_mul(lanes_mul(g, g), u);
+		return lanes_if_positive(g, lanes_one_nan(a));
 	}
+	a = lanes_div(g, lanes_add(lanes_set(1.0f), lanes_exp(lanes_neg(g))));
 	return lanes_one_nan(lanes_mul(a, u));
 }
 
@@ -163,14 +162,17 @@ FLOAT_OP(void, glu)(float *y, const float *g, const float *u, u32 n, u32 activat
 					       activation), n - i);
 }
 
-FLOAT_OP(void, f16_to_f32)(float *y, const u16 *x, u32 n)
+FLOAT_OP(void, embed)(float *y, const s8 *high, const s8 *low, float scale, u32 n)
 {
+	const struct lanes s = lanes_set(scale);
 	u32 i;
 
 	for (i = 0; i + BN_LANES <= n; i += BN_LANES)
-		lanes_store(y + i, lanes_load_f16(x + i));
+		lanes_store(y + i, lanes_one_nan(lanes_mul(lanes_load_planes(high + i, low + i),
+							   s)));
 	if (i < n)
-		lanes_store_n(y + i, lanes_load_f16_n(x + i, n - i), n - i);
+		lanes_store_n(y + i, lanes_one_nan(lanes_mul(lanes_load_planes(high + i, low + i),
+							     s)), n - i);
 }
 
 FLOAT_OP(void, f32_to_f16)(u16 *y, const float *x, u32 n)
@@ -215,11 +217,10 @@ FLOAT_OP(void, rope)(float *x, const float *cos, const float *sin, u32 half)
 
 /*
  * Dot products of @heads queries with four rows of f16; the rows' conversion is shared. @rows may
- * repeat a row. The results of head h go to out[h * out_stride .. + 3]. Fetches what lies @ahead
- * elements behind, unless that is 0.
+ * repeat a row. The results of head h go to out[h * out_stride .. + 3].
  */
 BN_INLINE void dot4_f16(float *out, u32 out_stride, const float *q, const u16 *const rows[4], u32 n,
-			const u32 heads, size_t ahead)
+			const u32 heads)
 {
 	struct lanes sum[LANES_HEADS * 4];
 
@@ -229,8 +230,6 @@ BN_INLINE void dot4_f16(float *out, u32 out_stride, const float *q, const u16 *c
 		bn_for_each(r, 4) {
 			struct lanes k = lanes_load_f16(rows[r] + i);
 
-			if (ahead && !(i & BN_LANES))
-				bn_prefetch(rows[r] + i + ahead);
 			bn_for_each(h, heads)
 				sum[h * 4 + r] = lanes_add(sum[h * 4 + r],
 							   lanes_mul(lanes_load(q + h * n + i), k));
@@ -299,7 +298,7 @@ BN_INLINE void attend(float *acc, float *ml, const float *q, const u16 *k, const
 
 		for (u32 r = 0; r < 4; r++)
 			rows[r] = k + (t + r < n ? t + r : n - 1) * head_pad;
-		dot4_f16(p + t, BN_ATTN_CHUNK, q, rows, head_pad, heads, 0);
+		dot4_f16(p + t, BN_ATTN_CHUNK, q, rows, head_pad, heads);
 	}
 	bn_for_each(h, heads)
 		factor[h] = softmax_step(p + h * BN_ATTN_CHUNK, ml + 2 * h, n);
@@ -335,19 +334,145 @@ FLOAT_OP(void, attention)(float *acc, float *ml, const float *q, const u16 *k, c
 		attend_head(acc, ml, q, k, v, head_pad, n);
 }
 
-FLOAT_OP(void, head)(float *logits, const float *h, const u16 *e, size_t stride, u32 rows,
-		     u32 n_pad)
+/* Row @i of those that are wanted; behind the last one, the last one */
+BN_INLINE size_t head_row(const struct bn_head *p, u32 i)
 {
-	for (u32 r = 0; r < rows; r += 4) {
-		const u16 *row[4];
-		float out[4];
+	i = i < p->n ? i : p->n - 1;
+	return p->index ? p->index[i] : i;
+}
 
-		for (u32 i = 0; i < 4; i++)
-			row[i] = e + (r + i < rows ? r + i : rows - 1) * stride;
-		dot4_f16(out, 0, h, row, n_pad, 1, 4 * stride);
-		for (u32 i = 0; i < 4 && r + i < rows; i++)
-			logits[r + i] = one_nan(out[i]);
+/*
+ * Logits of @rows (1, 2 or 4) rows from number @i on with slots @slot .. @slot + @slots - 1: each
+ * row is made float once
+ */
+BN_INLINE void head_block(const struct bn_head *p, u32 i, u32 slot, const u32 rows, const u32 slots)
+{
+	const float *x = (const float *)((const u8 *)p->x + slot * p->x_stride);
+	const size_t x_stride = p->x_stride / sizeof(*x);
+	const size_t ahead = p->index ? 0 : (p->n < rows ? p->n : rows) * p->row_bytes;
+	struct lanes sum[LANES_BLOCK];
+	const s8 *high[4], *low[4];
+
+	bn_for_each(r, rows) {
+		high[r] = p->high + head_row(p, i + r) * p->row_bytes;
+		low[r] = p->low + head_row(p, i + r) * p->row_bytes;
 	}
+	bn_for_each(k, rows * slots)
+		sum[k] = lanes_set(0.0f);
+	for (size_t j = 0; j < p->n_pad; j += BN_LANES) {
+		if (!(j & 63)) {
+			bn_for_each(r, rows) {
+				bn_prefetch(high[r] + j + ahead);
+				bn_prefetch(low[r] + j + ahead);
+			}
+		}
+		bn_for_each(r, rows) {
+			struct lanes w = lanes_load_planes(high[r] + j, low[r] + j);
+
+			bn_for_each(s, slots) {
+				struct lanes xw = lanes_mul(lanes_load(x + s * x_stride + j), w);
+
+				sum[s * rows + r] = lanes_add(sum[s * rows + r], xw);
+			}
+		}
+	}
+	bn_for_each(s, slots) {
+		bn_for_each(r, rows) {
+			float logit = lanes_sum(sum[s * rows + r]) * p->scale[head_row(p, i + r)];
+
+			if (i + r < p->n)
+				p->y[(slot + s) * p->y_stride + i + r] = one_nan(logit);
+		}
+	}
+}
+
+BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
+{
+	for (u32 i = 0; i < p->n; i += 4)
+		head_block(p, i, slot, 4, 1);
+}
+
+BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
+{
+	for (u32 i = 0; i < p->n; i += LANES_BLOCK / LANES_SLOTS)
+		head_block(p, i, slot, LANES_BLOCK / LANES_SLOTS, LANES_SLOTS);
+}
+
+FLOAT_OP(void, head_full)(const struct bn_head *p)
+{
+	u32 slot = 0;
+
+	for (; slot + LANES_SLOTS <= p->slots; slot += LANES_SLOTS)
+		head_many(p, slot);
+	for (; slot < p->slots; slot++)
+		head_one(p, slot);
+}
+
+/* How far the approximate logits @y can be off, or NaN where nothing is known */
+BN_INLINE struct lanes head_error(struct lanes y, struct lanes scale, float bound)
+{
+	struct lanes e = lanes_mul(lanes_abs(scale), lanes_set(bound));
+
+	return lanes_add(lanes_add(e, lanes_set(BN_HEAD_SLACK)), lanes_sub(y, y));
+}
+
+FLOAT_OP(void, head_lower)(float *max, const float *y, const float *scale, float bound, u32 n)
+{
+	for (u32 from = 0; from < n; from += BN_HEAD_ROWS) {
+		u32 to = n - from < BN_HEAD_ROWS ? n : from + BN_HEAD_ROWS, i;
+		struct lanes top = lanes_set(minus_infinity()), v;
+
+		for (i = from; i + BN_LANES <= to; i += BN_LANES) {
+			v = lanes_load(y + i);
+			v = lanes_sub(v, head_error(v, lanes_load(scale + i), bound));
+			top = lanes_max(v, top);
+		}
+		if (i < to) {		/* what fills up is not finite: it does not count */
+			v = lanes_load_n(y + i, to - i, minus_infinity());
+			v = lanes_sub(v, head_error(v, lanes_load_n(scale + i, to - i, 0.0f),
+						    bound));
+			top = lanes_max(v, top);
+		}
+		max[from / BN_HEAD_ROWS] = lanes_top(top);
+	}
+}
+
+FLOAT_OP(u32, head_pick)(u32 *index, const float *y, const float *scale, float bound,
+			 float threshold, u32 from, u32 n, u32 most)
+{
+	const struct lanes least = lanes_set(threshold);
+	u32 found = 0;
+
+	for (u32 i = from; i < n; i += BN_LANES) {
+		struct lanes v = lanes_load_n(y + i, n - i, 0.0f);
+		struct lanes e = head_error(v, lanes_load_n(scale + i, n - i, 0.0f), bound);
+		u32 wanted = ~lanes_less(lanes_add(v, e), least) & lanes_bits(n - i);
+
+		for (; wanted; wanted &= wanted - 1) {
+			index[found++] = i + (u32)__builtin_ctz(wanted);
+			if (found == most)
+				return found;
+		}
+	}
+	return found;
+}
+
+FLOAT_OP(u32, head_drop)(float *y, float threshold, u32 n)
+{
+	const struct lanes least = lanes_set(threshold), none = lanes_set(minus_infinity());
+	u32 kept = 0;
+
+	for (u32 i = 0; i < n; i += BN_LANES) {
+		struct lanes v = lanes_load_n(y + i, n - i, minus_infinity());
+		u32 bits;
+
+		v = lanes_if_less(v, least, none, v);
+		lanes_store_n(y + i, v, n - i);
+		bits = ~lanes_equal(v, none) & lanes_bits(n - i);
+		for (; bits; bits &= bits - 1)
+			kept++;
+	}
+	return kept;
 }
 
 FLOAT_OP(float, max_value)(const float *x, u32 n)

@@ -13,6 +13,8 @@ struct lanes {
 
 #define LANES_DIMS	4	/* vectors of attention accumulators that stay in registers */
 #define LANES_HEADS	1
+#define LANES_BLOCK	4	/* sums of logits that stay in registers ... */
+#define LANES_SLOTS	4	/* ... of so many slots */
 
 BN_INLINE struct lanes lanes_set(float f)
 {
@@ -70,14 +72,6 @@ BN_INLINE struct lanes lanes_load_f16(const u16 *p)
 	};
 }
 
-BN_INLINE struct lanes lanes_load_f16_n(const u16 *p, u32 n)
-{
-	u16 tmp[BN_LANES] = { 0 };
-
-	memcpy(tmp, p, n * sizeof(*p));
-	return lanes_load_f16(tmp);
-}
-
 BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
 {
 	_mm_storeu_si128((__m128i_u *)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
@@ -90,6 +84,25 @@ BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
 
 	lanes_store_f16(tmp, a);
 	memcpy(p, tmp, n * sizeof(*p));
+}
+
+/*
+ * 256 * high + low. The bytes side by side are words; the words, with the sign bits of both bytes
+ * turned, are 0 .. 65535, and below the exponent of 2^23 they are numbers from 2^23 on.
+ */
+BN_INLINE struct lanes lanes_load_planes(const s8 *high, const s8 *low)
+{
+	const __m128i h = _mm_loadu_si128((const __m128i_u *)high);
+	const __m128i l = _mm_loadu_si128((const __m128i_u *)low);
+	const __m256i turn = _mm256_set1_epi32(0x4b008080);
+	const __m256 base = _mm256_set1_ps(8388608.0f + 32768.0f + 128.0f);
+	__m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi8(l, h));
+	__m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi8(l, h));
+
+	return (struct lanes){
+		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_xor_si256(a, turn)), base),
+		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_xor_si256(b, turn)), base),
+	};
 }
 
 BN_INLINE struct lanes lanes_load_s32(const s32 *p)
@@ -159,6 +172,46 @@ BN_INLINE __m256 lanes_one_nan_256(__m256 a)
 	__m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(BN_F32_NAN));
 
 	return _mm256_blendv_ps(a, nan, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+/* @a where @g > 0, else 0 */
+BN_INLINE struct lanes lanes_if_positive(struct lanes g, struct lanes a)
+{
+	const __m256 zero = _mm256_setzero_ps();
+
+	return (struct lanes){
+		_mm256_and_ps(a.lo, _mm256_cmp_ps(g.lo, zero, _CMP_GT_OQ)),
+		_mm256_and_ps(a.hi, _mm256_cmp_ps(g.hi, zero, _CMP_GT_OQ)),
+	};
+}
+
+/* a bit for each lane that comes before the @n-th */
+BN_INLINE u32 lanes_bits(u32 n)
+{
+	return n >= BN_LANES ? 0xffff : (1U << n) - 1;
+}
+
+/* a bit for each lane with a < b */
+BN_INLINE u32 lanes_less(struct lanes a, struct lanes b)
+{
+	return (u32)_mm256_movemask_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)) |
+		(u32)_mm256_movemask_ps(_mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)) << 8;
+}
+
+BN_INLINE u32 lanes_equal(struct lanes a, struct lanes b)
+{
+	return (u32)_mm256_movemask_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ)) |
+		(u32)_mm256_movemask_ps(_mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)) << 8;
+}
+
+/* a < b ? yes : no */
+BN_INLINE struct lanes lanes_if_less(struct lanes a, struct lanes b, struct lanes yes,
+				     struct lanes no)
+{
+	return (struct lanes){
+		_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
+		_mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)),
+	};
 }
 
 BN_INLINE struct lanes lanes_one_nan(struct lanes a)

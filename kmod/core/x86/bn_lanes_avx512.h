@@ -13,6 +13,8 @@ struct lanes {
 
 #define LANES_DIMS	8	/* vectors of attention accumulators that stay in registers */
 #define LANES_HEADS	2
+#define LANES_BLOCK	8	/* sums of logits that stay in registers ... */
+#define LANES_SLOTS	4	/* ... of so many slots */
 
 BN_INLINE struct lanes lanes_set(float f)
 {
@@ -57,11 +59,6 @@ BN_INLINE struct lanes lanes_load_f16(const u16 *p)
 	return (struct lanes){ _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p)) };
 }
 
-BN_INLINE struct lanes lanes_load_f16_n(const u16 *p, u32 n)
-{
-	return (struct lanes){ _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes_first(n), p)) };
-}
-
 BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
 {
 	_mm256_storeu_si256((__m256i_u *)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
@@ -71,6 +68,17 @@ BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
 {
 	_mm256_mask_storeu_epi16(p, lanes_first(n),
 				 _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+/* 256 * high + low */
+BN_INLINE struct lanes lanes_load_planes(const s8 *high, const s8 *low)
+{
+	__m512i h = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i_u *)high));
+	__m512i l = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i_u *)low));
+
+	return (struct lanes){
+		_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(h, 8), l))
+	};
 }
 
 BN_INLINE struct lanes lanes_load_s32(const s32 *p)
@@ -123,6 +131,38 @@ BN_INLINE struct lanes lanes_abs(struct lanes a)
 BN_INLINE struct lanes lanes_neg(struct lanes a)
 {
 	return (struct lanes){ _mm512_xor_ps(_mm512_set1_ps(-0.0f), a.v) };
+}
+
+/* @a where @g > 0, else 0 */
+BN_INLINE struct lanes lanes_if_positive(struct lanes g, struct lanes a)
+{
+	__mmask16 positive = _mm512_cmp_ps_mask(g.v, _mm512_setzero_ps(), _CMP_GT_OQ);
+
+	return (struct lanes){ _mm512_maskz_mov_ps(positive, a.v) };
+}
+
+/* a bit for each lane that comes before the @n-th */
+BN_INLINE u32 lanes_bits(u32 n)
+{
+	return lanes_first(n);
+}
+
+/* a bit for each lane with a < b */
+BN_INLINE u32 lanes_less(struct lanes a, struct lanes b)
+{
+	return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
+}
+
+BN_INLINE u32 lanes_equal(struct lanes a, struct lanes b)
+{
+	return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ);
+}
+
+/* a < b ? yes : no */
+BN_INLINE struct lanes lanes_if_less(struct lanes a, struct lanes b, struct lanes yes,
+				     struct lanes no)
+{
+	return (struct lanes){ _mm512_mask_mov_ps(no.v, (__mmask16)lanes_less(a, b), yes.v) };
 }
 
 BN_INLINE struct lanes lanes_one_nan(struct lanes a)

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * bn_head.c - from the last hidden row to logits: all of them, or those that can matter
+ *
+ * A row e of the head is scale * (256 * high + low). Its logit is head_full() of struct bn_ops,
+ * with both planes. Who takes the likeliest token, or draws from the k likeliest, need not know all
+ * logits: the step reads the high plane alone (BN_PHASE_HEAD), which gives each logit up to a known
+ * error; from what k logits are at least, a threshold follows (BN_PHASE_SELECT); and of the rows
+ * that may reach it, both planes are read (BN_PHASE_REFINE). Logits below the threshold become
+ * -inf. The token chosen is the one that all exact logits would give, by proof and not by chance.
+ *
+ * The error. Let h be the hidden row of n elements, L = sum |h|, u = 2^-24, s a row's scale, q the
+ * integers of head_quantize() and S their step (*step = 256 * S). In real numbers,
+ *
+ *	logit - approximation = s * (sum of h * low + 256 * sum of (h - S * q) * high),
+ *
+ * and |low|, |high| <= 128. |h - S * q| <= S / 2 but for the rounding of the factor, of the product
+ * and of S, which is 4 u |h| <= 4 u * 32639 * S: together below 0.508 S. So it is at most
+ *
+ *	|s| * (128 * L + 256 * 128 * 0.508 * S * n).
+ *
+ * Rounding: the lane reduction adds up n / 16 products and then 4 times, each rounded once, of
+ * terms whose magnitudes sum to at most (256 + 1) * 128 * W, where W = L + 0.508 * S * n bounds
+ * both L and S * sum |q|. The product with s, the integer made float, its products with *step and
+ * s, and "y - e" and "y + e" of head_lower() and head_pick() round once more each. As n / 16 <=
+ * 2048, all of that is below (n / 16 + 16) * u * 32896 * W * |s|, of which second-order terms are a
+ * part; and u * 32896 < 0.002. L itself was added up with a relative error below (n / 16 + 4) * u <
+ * 2^-12, and the bound is computed in a dozen operations: it is made larger by 2^-10. What is below
+ * the range of normal f32 is rounded by up to 2^-150, three times: BN_HEAD_SLACK is much more than
+ * that.
+ *
+ * So |logit - y| <= |s| * bound + BN_HEAD_SLACK, including the roundings of whoever adds or
+ * subtracts it, if nothing overflows: the reduction cannot, as bound < 2^100, and where y is not
+ * finite, nothing is taken for known. A logit that overflows though y does not is beyond the
+ * largest finite number on the side where y + e (or y - e) is at least (at most) as far.
+ *
+ * The threshold T is such that k rows have y - e >= T, so their logits are >= T. A row with y + e <
+ * T has a logit < T, less than those k: it is not among the k likeliest, whatever happens to ties.
+ * The repetition penalty changes logits of recent tokens: those rows are always refined and are not
+ * among the k that make T.
+ *
+ * Weights may change at any time, also between the phases: then tokens are wrong, but the threshold
+ * is just a number and the rows picked are at most all.
+ */
+#include "bn_float.h"
+#include "bn_step_priv.h"
+
+#define MAX_BOUND	0x1p100f
+#define MIN_BOUND	0x1p-50f	/* far above what head_quantize() takes for 0 */
+
+/* Memory between two statements of a piece */
+struct head_buffer {
+	u32 index[BN_VOCAB_BLOCK];
+	float logits[BN_VOCAB_BLOCK];
+	float saved[BN_MAX_RECENT];
+	u32 histogram[256];
+};
+
+_Static_assert(sizeof(struct head_buffer) <= BN_TMP_BYTES, "head buffer");
+_Static_assert(BN_VOCAB_BLOCK % BN_HEAD_ROWS == 0, "no rows are of two blocks");
+
+static u32 min2(u32 a, u32 b)
+{
+	return a < b ? a : b;
+}
+
+static float *logits_of(const struct bn_step *s, u32 slot, u32 first)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	return sc->logits + (size_t)slot * sc->logits_stride + first;
+}
+
+static u32 block_rows(const struct bn_step *s, u32 block)
+{
+	return min2(s->model->vocab - block * BN_VOCAB_BLOCK, BN_VOCAB_BLOCK);
+}
+
+/* A product of rows from @first on with @slots slots; what is multiplied is the caller's */
+static struct bn_head product(const struct bn_step *s, u32 slot, u32 slots, u32 first, u32 n)
+{
+	const struct bn_model *m = s->model;
+	struct bn_scratch *sc = s->scratch;
+	size_t at = (size_t)first * m->embd_stride;
+
+	return (struct bn_head){
+		.y = logits_of(s, slot, first), .y_stride = sc->logits_stride,
+		.high = m->output.high + at, .low = m->output.low + at,
+		.scale = m->output.scale + first, .row_bytes = m->embd_stride, .n = n,
+		.n_pad = m->embd_stride, .slots = slots,
+	};
+}
+
+/* From the first to the last row wanted, which are looked up together */
+static void look_up(const struct bn_step *s, const s8 **plane, const struct bn_head *p)
+{
+	size_t first = p->index ? p->index[0] * p->row_bytes : 0;
+	size_t last = (p->index ? p->index[p->n - 1] : p->n - 1) * p->row_bytes;
+	const u8 *at = (const u8 *)*plane + first;
+
+	*plane = (const s8 *)(bn_weights_at(s->model, at, last - first + p->n_pad) - first);
+}
+
+static void full_product(const struct bn_step *s, struct bn_head *p, u32 slot)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	look_up(s, &p->high, p);
+	look_up(s, &p->low, p);
+	p->x = sc->head_in + (size_t)slot * sc->x_stride;
+	p->x_stride = sizeof(float) * sc->x_stride;
+	s->ops->head_full(p);
+}
+
+static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	look_up(s, &p->high, p);
+	p->x = sc->head_q + (size_t)slot * sc->head_q_stride;
+	p->x_stride = sc->head_q_stride;
+	p->step = sc->head_step + slot;
+	s->ops->head_top(p);
+}
+
+/* ---- what is wanted -------------------------------------------------------------------------- */
+
+/* So many of the likeliest tokens decide; 0: all */
+static u32 wanted_rank(const struct bn_step *s, u32 slot)
+{
+	const struct bn_sampler *sampler = &s->samplers[slot];
+	const struct bn_sampler_params *p = sampler->params;
+
+	if (sampler->all_logits || sampler->force != BN_SAMPLE)
+		return 0;
+	return p->temperature_ppm ? p->top_k : 1;
+}
+
+/* |logit - approximation| <= bound * |scale|, as proven above */
+static float error_bound(float l1, float step, u32 n)
+{
+	float count = (float)n, s = step * (1.0f / 256), w = l1 + 0.508f * s * count;
+	float rounding = (count * (1.0f / BN_LANES) + 16.0f) * 0.002f * w;
+
+	return (128.0f * l1 + 256.0f * 128.0f * 0.508f * s * count + rounding) *
+		(1.0f + 0x1p-10f);
+}
+
+/*
+ * After the norm: are approximate logits of use for this slot? The k-th largest of the maxima of
+ * BN_HEAD_ROWS rows each is the threshold, so there must be k of them; with nearly k of them it
+ * would be far below the k-th largest logit.
+ */
+void bn_head_prepare(struct bn_step *s, u32 slot)
+{
+	struct bn_scratch *sc = s->scratch;
+	struct bn_head_slot *h = &sc->head[slot];
+	u32 rank = wanted_rank(s, slot);
+	float l1;
+
+	memset(h, 0, sizeof(*h));
+	h->threshold = -__builtin_inff();
+	h->wanted = rank;
+	if (!rank || rank > sc->n_lower - sc->n_lower / 4)
+		return;
+	s->ops->head_quantize(sc->head_q + (size_t)slot * sc->head_q_stride, &sc->head_step[slot],
+			      &l1, sc->head_in + (size_t)slot * sc->x_stride,
+			      s->model->embd_stride);
+	h->bound = error_bound(l1, sc->head_step[slot], s->model->embd_stride);
+	h->certified = h->bound >= MIN_BOUND && h->bound <= MAX_BOUND;	/* not if NaN */
+}
+
+/* ---- recent tokens --------------------------------------------------------------------------- */
+
+/* Recent tokens whose logits will be changed by the penalty */
+static u32 n_recent(const struct bn_sampler *sampler)
+{
+	return bn_sampler_penalizes(sampler->params) ? sampler->n_recent : 0;
+}
+
+/* Make the logits of recent tokens NaN: they do not count below, and are always picked. */
+static void hide_recent(const struct bn_step *s, u32 slot, u32 first, u32 n, float *saved)
+{
+	const struct bn_sampler *sampler = &s->samplers[slot];
+	float *logits = logits_of(s, slot, 0);
+
+	for (u32 i = 0; i < n_recent(sampler); i++) {
+		u32 token = sampler->recent[i];
+
+		if (token - first < n) {
+			saved[i] = logits[token];
+			logits[token] = __builtin_nanf("");
+		}
+	}
+}
+
+static void restore_recent(const struct bn_step *s, u32 slot, u32 first, u32 n, const float *saved)
+{
+	const struct bn_sampler *sampler = &s->samplers[slot];
+	float *logits = logits_of(s, slot, 0);
+
+	for (u32 i = n_recent(sampler); i--; ) {
+		u32 token = sampler->recent[i];
+
+		if (token - first < n)
+			logits[token] = saved[i];
+	}
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* The largest lower bounds of a block's rows, recent tokens left out */
+static void block_lower(struct bn_step *s, u32 slot, u32 block, struct head_buffer *buf)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 first = block * BN_VOCAB_BLOCK, n = block_rows(s, block);
+
+	hide_recent(s, slot, first, n, buf->saved);
+	s->ops->head_lower(sc->lower + (size_t)slot * sc->n_lower + first / BN_HEAD_ROWS,
+			   logits_of(s, slot, first), s->model->output.scale + first,
+			   sc->head[slot].bound, n);
+	restore_recent(s, slot, first, n, buf->saved);
+}
+
+static bool any_full(const struct bn_step *s)
+{
+	for (u32 slot = 0; slot < s->n_slots; slot++)
+		if (!s->scratch->head[slot].certified)
+			return true;
+	return false;
+}
+
+/*
+ * One block of the vocabulary for all slots: the logits, exact or not, row by row, so that each
+ * plane is read once; then what the bounds of each slot are.
+ */
+bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block), at = *cursor, n, end;
+
+	if (at >= rows) {
+		if (sc->head[at - rows].certified)
+			block_lower(s, at - rows, block, (struct head_buffer *)buffer->tmp);
+		*cursor += 1;
+		return *cursor < rows + s->n_slots;
+	}
+	n = min2(any_full(s) ? sc->full_rows : sc->head_rows, rows - at);
+	for (u32 slot = 0; slot < s->n_slots; slot = end) {
+		bool certified = sc->head[slot].certified;
+		struct bn_head p;
+
+		for (end = slot + 1; end < s->n_slots; end++)
+			if (sc->head[end].certified != certified)
+				break;
+		p = product(s, slot, end - slot, first + at, n);
+		if (certified)
+			top_product(s, &p, slot);
+		else
+			full_product(s, &p, slot);
+	}
+	buffer->weight_bytes += (any_full(s) ? 2 : 1) * (u64)n * s->model->embd_stride;
+	*cursor += n;
+	return true;
+}
+
+/* ---- the threshold --------------------------------------------------------------------------- */
+
+/* Numbers in the order of the floats, which are no NaNs: as in bn_sampler.c */
+static u32 key_of(float f)
+{
+	u32 bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
+}
+
+static float value_of(u32 key)
+{
+	u32 bits = key & 0x80000000U ? key & 0x7fffffffU : ~key;
+	float f;
+
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+/* The next byte of the threshold's key, the greatest first; pieces are numbered by @cursor. */
+static bool select_byte(struct bn_step *s, u32 slot, u32 *cursor, u32 *histogram)
+{
+	struct bn_scratch *sc = s->scratch;
+	struct bn_head_slot *h = &sc->head[slot];
+	const float *lower = sc->lower + (size_t)slot * sc->n_lower;
+	u32 shift = 24 - 8 * *cursor, byte = 255;
+
+	memset(histogram, 0, 256 * sizeof(*histogram));
+	for (u32 i = 0; i < sc->n_lower; i++) {
+		u32 key = key_of(lower[i]);
+
+		if (*cursor == 0 || key >> (shift + 8) == h->prefix >> (shift + 8))
+			histogram[(key >> shift) & 255]++;
+	}
+	while (byte && histogram[byte] < h->wanted)
+		h->wanted -= histogram[byte--];
+	h->prefix |= byte << shift;
+	*cursor += 1;
+	if (shift)
+		return true;
+	h->threshold = value_of(h->prefix);
+	return false;
+}
+
+/*
+ * The wanted-th largest of the lower bounds. If it is -inf, nothing can be left out; the sampler
+ * then has the whole vocabulary before it, as it has with exact logits.
+ */
+bool bn_head_select(struct bn_step *s, u32 slot, u32 *cursor, struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	struct bn_head_slot *h = &sc->head[slot];
+	struct head_buffer *buf = (struct head_buffer *)buffer->tmp;
+
+	if (!h->certified)
+		return false;
+	if (h->wanted > 1 || *cursor) {
+		if (select_byte(s, slot, cursor, buf->histogram))
+			return true;
+	} else {
+		h->threshold = s->ops->max_value(sc->lower + (size_t)slot * sc->n_lower,
+						 sc->n_lower);
+	}
+	if (h->threshold > -__builtin_inff())
+		s->samplers[slot].tokens = sc->tokens + (size_t)slot * BN_MAX_CANDIDATES;
+	return false;
+}
+
+/* ---- exact logits ---------------------------------------------------------------------------- */
+
+/*
+ * Refine rows of a block from row *@at on that may reach the threshold, as many as fit a piece.
+ * Sets *@at behind the last one. Return: false if there are no more.
+ */
+static bool refine(struct bn_step *s, u32 slot, u32 block, u32 *at, struct bn_tile_buffer *buffer)
+{
+	struct head_buffer *buf = (struct head_buffer *)buffer->tmp;
+	struct bn_scratch *sc = s->scratch;
+	const struct bn_head_slot *h = &sc->head[slot];
+	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block);
+	u32 most = min2(sc->full_rows, BN_VOCAB_BLOCK), n;
+	float *logits = logits_of(s, slot, first);
+	struct bn_head p = product(s, slot, 1, first, 0);
+
+	hide_recent(s, slot, first, rows, buf->saved);
+	n = s->ops->head_pick(buf->index, logits, p.scale, h->bound, h->threshold, *at, rows,
+			      most);
+	restore_recent(s, slot, first, rows, buf->saved);
+	if (!n)
+		return false;
+	p.y = buf->logits;
+	p.index = buf->index;
+	p.n = n;
+	full_product(s, &p, slot);
+	buffer->weight_bytes += 2 * (u64)n * p.row_bytes;
+	for (u32 i = 0; i < n; i++)
+		logits[buf->index[i]] = buf->logits[i];
+	*at = buf->index[n - 1] + 1;
+	return n == most && *at < rows;
+}
+
+static u64 block_hash(const float *logits, u32 first, u32 n)
+{
+	u64 hash = 0;
+
+	for (u32 i = 0; i < n; i++) {
+		u32 bits;
+
+		memcpy(&bits, &logits[i], sizeof(bits));
+		hash += bn_logits_hash(first + i, bits);
+	}
+	return hash;
+}
+
+/*
+ * With the block's exact and approximate logits side by side: its statistics. Their sum of exp() is
+ * off by what the approximate logits among them are off (see bn_sampler.h). Then those that cannot
+ * matter go.
+ */
+static void block_end(struct bn_step *s, u32 slot, u32 block, struct head_buffer *buf)
+{
+	struct bn_scratch *sc = s->scratch;
+	const struct bn_head_slot *h = &sc->head[slot];
+	struct bn_block_stats *stats = &sc->blocks[(size_t)slot * sc->n_blocks + block];
+	u32 first = block * BN_VOCAB_BLOCK, n = block_rows(s, block);
+	float *logits = logits_of(s, slot, first);
+
+	stats->max = s->ops->max_value(logits, n);
+	stats->sum_exp = s->ops->sum_exp(logits, n, stats->max);
+	stats->hash = s->samplers[slot].all_logits ? block_hash(logits, first, n) : 0;
+	stats->left = n;
+	if (!h->certified)
+		return;
+	hide_recent(s, slot, first, n, buf->saved);
+	stats->left = s->ops->head_drop(logits, h->threshold, n);
+	restore_recent(s, slot, first, n, buf->saved);
+}
+
+/* One block of the vocabulary, slot after slot; the cursor is the slot and the row in the block. */
+bool bn_head_refine(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer)
+{
+	u32 slot = *cursor / (BN_VOCAB_BLOCK + 1), at = *cursor % (BN_VOCAB_BLOCK + 1);
+	bool more = false;
+
+	if (s->scratch->head[slot].certified && at < block_rows(s, block))
+		more = refine(s, slot, block, &at, buffer);
+	if (more) {
+		*cursor = slot * (BN_VOCAB_BLOCK + 1) + at;
+		return true;
+	}
+	block_end(s, slot, block, (struct head_buffer *)buffer->tmp);
+	*cursor = (slot + 1) * (BN_VOCAB_BLOCK + 1);
+	return slot + 1 < s->n_slots;
+}

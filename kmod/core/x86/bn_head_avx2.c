@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * bn_head_avx2.c - the head's high plane with AVX2: bytes are made 16-bit words for vpmaddwd
+ */
+#ifndef __CHECKER__		/* sparse knows no intrinsics */
+
+#include "bn_head_simd.h"
+
+#define HEAD_OP(type, name)	type bn_head_##name##_avx2
+#define HEAD_COLS	16
+#define HEAD_SLOTS	3	/* 12 sums, a row and a product */
+
+struct head_row {
+	__v16hi v;
+};
+
+struct head_sum {
+	__v8si v;
+};
+
+BN_INLINE struct head_row head_load(const u8 *row)
+{
+	__m128i bytes = _mm_load_si128((const __m128i *)row);
+
+	return (struct head_row){ (__v16hi)_mm256_cvtepi8_epi16(bytes) };
+}
+
+BN_INLINE struct head_sum head_zero(void)
+{
+	return (struct head_sum){ { 0 } };
+}
+
+/* No pair of products is beyond 2 * 128 * 32639: vpmaddwd is exact */
+BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q)
+{
+	__m256i words = _mm256_load_si256((const __m256i *)q);
+
+	sum.v += (__v8si)_mm256_madd_epi16((__m256i)row.v, words);
+	return sum;
+}
+
+BN_INLINE void head_store(u8 *q, __m256i words)
+{
+	_mm256_store_si256((__m256i *)q, words);
+}
+
+BN_INLINE __m128i head_total(const struct head_sum *sum, s32 q_sum)
+{
+	(void)q_sum;
+	return head_fold((__m256i)sum[0].v, (__m256i)sum[1].v, (__m256i)sum[2].v,
+			 (__m256i)sum[3].v);
+}
+
+#include "bn_head_top.h"
+
+#endif /* __CHECKER__ */

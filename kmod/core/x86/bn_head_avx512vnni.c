@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * bn_head_avx512vnni.c - the head's high plane with 512-bit vpdpbusd
+ */
+#ifndef __CHECKER__		/* sparse knows no intrinsics */
+
+#include "bn_head_simd.h"
+
+#define HEAD_OP(type, name)	type bn_head_##name##_avx512vnni
+#define HEAD_COLS	64
+#define HEAD_SLOTS	2	/* 16 sums */
+
+struct head_row {
+	__v16si v;
+};
+
+struct head_sum {
+	__v16si a, b;
+};
+
+BN_INLINE struct head_row head_load(const u8 *row)
+{
+	return (struct head_row){ *(const __v16si *)row ^ (__v16si)_mm512_set1_epi8(-128) };
+}
+
+BN_INLINE struct head_sum head_zero(void)
+{
+	return (struct head_sum){ { 0 }, { 0 } };
+}
+
+BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q)
+{
+	const __m512i a = _mm512_load_si512(q), b = _mm512_load_si512(q + HEAD_COLS);
+
+	return (struct head_sum){
+		(__v16si)_mm512_dpbusd_epi32((__m512i)sum.a, (__m512i)row.v, a),
+		(__v16si)_mm512_dpbusd_epi32((__m512i)sum.b, (__m512i)row.v, b),
+	};
+}
+
+BN_INLINE void head_store(u8 *q, __m256i words)
+{
+	head_store_digits(q, words, HEAD_COLS);
+}
+
+BN_INLINE __m256i halves(__v16si v)
+{
+	return _mm256_add_epi32(_mm512_castsi512_si256((__m512i)v),
+				_mm512_extracti64x4_epi64((__m512i)v, 1));
+}
+
+BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)
+{
+	return head_combine(head_fold(halves(s[0].a), halves(s[1].a), halves(s[2].a),
+				      halves(s[3].a)),
+			    head_fold(halves(s[0].b), halves(s[1].b), halves(s[2].b),
+				      halves(s[3].b)), q_sum);
+}
+
+#include "bn_head_top.h"
+
+#endif /* __CHECKER__ */

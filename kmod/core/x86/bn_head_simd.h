@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_head_simd.h - what the instances of bn_head_top.h have in common
+ *
+ * vpdpbusd takes bytes, unsigned and signed ones. The plane is made unsigned by adding 128; an
+ * integer q is split into two signed digits, q = 256 * a + b, a and b in -128 .. 127. With A
+ * and B the sums of (plane + 128) * a and of (plane + 128) * b,
+ *
+ *	sum of plane * q = 256 * A + B - 128 * (sum of q)
+ *
+ * modulo 2^32, and therefore exactly, as the result fits. A and B fit anyhow: 255 * 128 * 32768 <
+ * 2^31.
+ */
+#ifndef BN_HEAD_SIMD_H
+#define BN_HEAD_SIMD_H
+
+#include "bn_lanes_avx2.h"
+
+/* lanes_sum() and lanes_top(): as in bn_float_ops.h */
+BN_INLINE float lanes_sum(struct lanes a)
+{
+	__m128 s = lanes_fold(a);
+
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+BN_INLINE float lanes_top(struct lanes a)
+{
+	__m128 s = lanes_fold_max(a);
+
+	s = _mm_max_ps(_mm_movehl_ps(s, s), s);
+	return _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps(s, s, 1), s));
+}
+
+/* the sum of each vector's lanes */
+BN_INLINE __m128i head_fold(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+	__m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+/* the digits a and b of sixteen integers, which are @apart bytes apart */
+BN_INLINE void head_store_digits(u8 *q, __m256i words, size_t apart)
+{
+	__m256i a = _mm256_srai_epi16(_mm256_add_epi16(words, _mm256_set1_epi16(128)), 8);
+	__m256i b = _mm256_sub_epi16(words, _mm256_slli_epi16(a, 8));
+
+	a = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xd8);
+	_mm_store_si128((__m128i *)q, _mm256_castsi256_si128(a));
+	_mm_store_si128((__m128i *)(q + apart), _mm256_extracti128_si256(a, 1));
+}
+
+BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
+{
+	a = _mm_sub_epi32(_mm_slli_epi32(a, 8), _mm_slli_epi32(_mm_set1_epi32(q_sum), 7));
+	return _mm_add_epi32(a, b);
+}
+
+#endif /* BN_HEAD_SIMD_H */

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_head_top.h - head_quantize() and head_top() of struct bn_ops, written once
+ *
+ * The including file has defined
+ *   HEAD_OP(type, name)	the heads of the two functions
+ *   HEAD_COLS			columns that are multiplied at a time: 16, 32 or 64
+ *   HEAD_SLOTS			slots that share a group of rows in registers
+ *   struct head_row, head_load(row)	HEAD_COLS elements of the plane
+ *   struct head_sum, head_zero(), head_dot(sum, row, q)	sums of their products with integers
+ *   head_store(q, words)	sixteen integers in the form that head_dot() reads
+ *   head_total(sums, q_sum)	the sums of four rows
+ *
+ * Integers take two bytes each, so those for column c start at byte 2 * c of q, c being a multiple
+ * of HEAD_COLS. Their sum lies behind them.
+ */
+
+/* sixteen integers -m .. m, to nearest even; NaN: -m */
+BN_INLINE __m256i head_round(struct lanes x, struct lanes factor, s32 m)
+{
+	const __m256i min = _mm256_set1_epi32(-m), max = _mm256_set1_epi32(m);
+	const struct lanes p = lanes_mul(x, factor), low = lanes_set((float)-m);
+	const struct lanes high = lanes_set((float)m);
+	/* As floats first: +inf has no integer. max(NaN, low) is low. */
+	const struct lanes c = lanes_min(lanes_max(p, low), high);
+	__m256i a = _mm256_cvtps_epi32(c.lo), b = _mm256_cvtps_epi32(c.hi);
+
+	a = _mm256_min_epi32(_mm256_max_epi32(a, min), max);
+	b = _mm256_min_epi32(_mm256_max_epi32(b, min), max);
+	return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+}
+
+HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_pad)
+{
+	struct lanes sum = lanes_set(0.0f), top = sum, factor;
+	__m256i total = _mm256_setzero_si256();
+	s32 m, totals[8], all = 0;
+	u32 nan = BN_F32_NAN;
+	float max;
+
+	for (u32 i = 0; i < n_pad; i += BN_LANES) {
+		struct lanes a = lanes_abs(lanes_load(x + i));
+
+		sum = lanes_add(sum, a);
+		top = lanes_max(a, top);
+	}
+	max = lanes_top(top);
+	max = max > BN_HEAD_LEAST ? max : BN_HEAD_LEAST;
+	*l1 = lanes_sum(sum);
+	m = bn_head_q_max(max, *l1, n_pad);
+	factor = lanes_set((float)m / max);
+	for (u32 i = 0; i < n_pad; i += BN_LANES) {
+		__m256i words = head_round(lanes_load(x + i), factor, m);
+
+		total = _mm256_add_epi32(total, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
+		head_store((u8 *)q + 2 * (i / HEAD_COLS * HEAD_COLS) + i % HEAD_COLS *
+			   (HEAD_COLS == 16 ? 2 : 1), words);
+	}
+	_mm256_storeu_si256((__m256i_u *)totals, total);
+	for (u32 i = 0; i < 8; i++)
+		all += totals[i];
+	memcpy((u8 *)q + 2 * (size_t)n_pad, &all, sizeof(all));
+	*step = 256.0f * (max / (float)m);
+	if (*l1 != *l1)
+		memcpy(l1, &nan, sizeof(nan));
+}
+
+/* four logits: the first @n of @y are written, the first @n scales are read */
+BN_INLINE void head_logits(float *y, __m128i sums, float step, const float *scale, u32 n)
+{
+	const __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32((s32)n), _mm_setr_epi32(0, 1, 2, 3));
+	const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(BN_F32_NAN));
+	__m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(step));
+
+	v = _mm_mul_ps(v, _mm_maskload_ps(scale, first));
+	_mm_maskstore_ps(y, first, _mm_blendv_ps(v, nan, _mm_cmpunord_ps(v, v)));
+}
+
+/* Rows @r .. @r + 3 with slots @slot .. @slot + @slots - 1 */
+BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 slots)
+{
+	const struct bn_rows row = bn_rows((const u8 *)p->high, (u32)p->row_bytes, p->n, r);
+	/* The next rows, in the order in which they lie: see struct ahead of bn_avx2.h. */
+	const u8 *next = row.a + (size_t)BN_GROUP * p->row_bytes;
+	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
+	struct head_sum sum[4 * HEAD_SLOTS];
+	u32 left = p->n - r;
+
+	bn_for_each(k, 4 * slots)
+		sum[k] = head_zero();
+	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
+	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
+		const u8 *const rows[4] = { row.a + at, row.b + at, row.c + at, row.d + at };
+
+		if (HEAD_COLS == 64 || !(at & 63))
+			for (u32 line = 0; line < BN_GROUP; line++)
+				bn_prefetch(next + BN_GROUP * at + line * 64);
+		bn_for_each(k, 4) {
+			const struct head_row w = head_load(rows[k]);
+
+			bn_for_each(s, slots)
+				sum[4 * s + k] = head_dot(sum[4 * s + k], w,
+							  q + s * p->x_stride + 2 * at);
+		}
+	}
+	bn_for_each(s, slots) {
+		s32 q_sum;
+
+		memcpy(&q_sum, q + s * p->x_stride + 2 * (size_t)p->n_pad, sizeof(q_sum));
+		head_logits(p->y + (slot + s) * p->y_stride + r, head_total(sum + 4 * s, q_sum),
+			    p->step[slot + s], p->scale + r, left);
+	}
+}
+
+BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
+{
+	for (u32 r = 0; r < p->n; r += BN_GROUP)
+		head_group(p, r, slot, 1);
+}
+
+BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
+{
+	for (u32 r = 0; r < p->n; r += BN_GROUP)
+		head_group(p, r, slot, HEAD_SLOTS);
+}
+
+HEAD_OP(void, top)(const struct bn_head *p)
+{
+	u32 slot = 0;
+
+	for (; slot + HEAD_SLOTS <= p->slots; slot += HEAD_SLOTS)
+		head_many(p, slot);
+	for (; slot < p->slots; slot++)
+		head_one(p, slot);
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_vnni_ops.h - products by vpdpbusd, written once for vectors of 32 and of 64 bytes
+ *
+ * The including file has defined vec, words and VEC_BYTES, struct quad (a vector for each line of
+ * a group), the operations on both, and MOST_X: how many rows of activations, times two vectors
+ * of outputs, fill the registers with sums.
+ *
+ * Codes need not be shifted down: a field that stands 2i bits up is 4^i times too large as an
+ * unsigned byte (at most 192), and so is its sum, which is divided exactly at the end, as no lane
+ * overflows.
+ *
+ * t1 by telescoping. Let b_0 be a packed byte and b_k+1 = 3 * b_k mod 256: the digit t_k is what
+ * the remainder drops, so 256 * t_k = 3 * b_k - b_k+1, and no digit need be extracted: the sum of
+ * t_k * x_k is (3 * A - B) / 256, A being the sum of b_k * x_k and B that of b_k+1 * x_k.
+ *
+ * Batches. What vpdpbusd adds up in a lane are four products, of four consecutive activations (or
+ * four columns) with the weights of one output. So codes are laid out by quads of activations,
+ * and within a quad by outputs: a vector of codes times four activations, broadcast, adds to a
+ * vector of outputs, and there is nothing to add up across lanes.
+ */
+
+#define LANES		(VEC_BYTES / 4)		/* outputs of a vector of sums */
+#define LINEAR_ROWS	(2 * LANES)		/* lines whose codes are unpacked at once */
+#define CODES_BYTES	32768			/* of these: fits a cache of 48 KiB, with x */
+#define COLUMNS_MOST	256			/* columns that are added at once */
+#define COLUMNS_AHEAD	32			/* columns from one to what is prefetched: 2 KiB */
+
+/* bn_for_4() - four rounds at once: less beside vpdpbusd that competes with it for its ports */
+#ifdef __clang__
+#define BN_UNROLL_4	_Pragma("clang loop unroll_count(4)")
+#else
+#define BN_UNROLL_4	_Pragma("GCC unroll 4")
+#endif
+#define bn_for_4(i, n)	BN_UNROLL_4 for (u32 i = 0; i < (n); i++)
+
+BN_INLINE vec shift_16(vec v, int by)
+{
+	return (vec)((words)v >> by);
+}
+
+/* Digits or fields of a byte */
+BN_INLINE u32 places(const u32 packing)
+{
+	return packing == BN_T1 ? 5 : 4;
+}
+
+BN_INLINE u32 smaller(u32 a, u32 b)
+{
+	return a < b ? a : b;
+}
+
+BN_INLINE u32 line_number(const struct bn_product *p, u32 i)
+{
+	return p->index ? p->index[i] : i;
+}
+
+/* the @i'th line wanted; behind @end, the last one before it */
+BN_INLINE const u8 *line(const struct bn_product *p, u32 i, u32 end)
+{
+	return p->w + (size_t)line_number(p, smaller(i, end - 1)) * p->line_bytes;
+}
+
+BN_INLINE struct bn_rows lines(const struct bn_product *p, u32 i, u32 end)
+{
+	return (struct bn_rows){
+		line(p, i, end), line(p, i + 1, end), line(p, i + 2, end), line(p, i + 3, end),
+	};
+}
+
+/* how many lines further on to prefetch: whole groups */
+BN_INLINE u32 lines_ahead(const struct bn_product *p)
+{
+	return bn_prefetch_bytes(p->line_bytes) / p->line_bytes;
+}
+
+/* ---- linear, t1, one row of activations ------------------------------------------------------ */
+
+BN_INLINE vec times3(vec b)
+{
+#ifdef __clang__	/* which would make 9 * b, 27 * b ... of the first, with shifts and masks */
+	asm volatile("" : "+v" (b));
+#endif
+	return add_bytes(add_bytes(b, b), b);
+}
+
+BN_INLINE struct quad quad_times3(struct quad q)
+{
+	return (struct quad){ times3(q.a), times3(q.b), times3(q.c), times3(q.d) };
+}
+
+/* (3a - b) / 256, which leaves no rest */
+BN_INLINE vec untelescope(vec a, vec b)
+{
+	return (a + a + a - b) >> 8;
+}
+
+/*
+ * No lane overflows: a row has at most 103 blocks (32960 columns), of each of which a lane gets
+ * four products of five digits, twice that with vectors of 32 bytes: 4120 products of 255 * 128
+ * at most. That is 1.35e8, and 3A - B less than four times as much.
+ */
+static void linear_t1_1(const struct bn_product *p)
+{
+	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
+	const u32 ahead = lines_ahead(p);
+
+	for (u32 r = 0; r < p->n; r += BN_GROUP) {
+		const struct bn_rows row = lines(p, r, p->n);
+		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		struct quad a = quad_zero(), b = a;
+		const s8 *x = p->x;
+
+		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
+			bn_prefetch_rows(&next, at);
+			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
+				struct quad digits = quad_load(&row, at + part * VEC_BYTES);
+				const s8 *in = x + part * VEC_BYTES;
+
+				bn_for_each(k, 5) {
+					a = quad_dot(a, digits, load(in + 64 * k));
+					digits = quad_times3(digits);
+					b = quad_dot(b, digits, load(in + 64 * k));
+				}
+			}
+			x += BN_T1_BLOCK_COLS;
+		}
+		a = (struct quad){
+			untelescope(a.a, b.a), untelescope(a.b, b.b),
+			untelescope(a.c, b.c), untelescope(a.d, b.d),
+		};
+		bn_store_group(p->y + r, quad_sums(a), *p->x_sum, p->n - r);
+	}
+}
+
+/* ---- columns --------------------------------------------------------------------------------- */
+
+/*
+ * struct columns - up to COLUMNS_MOST columns of a call, in its tmp
+ * @at:		where each column starts, from the product's w; then what to prefetch
+ * @x:		what each is multiplied with, by row of activations
+ * @sums:	of a tile
+ * @codes:	of two vectors of outputs
+ */
+struct columns {
+	u32 at[COLUMNS_MOST + COLUMNS_AHEAD];
+	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
+	vec sums[2 * MOST_X];
+	u8 codes[5][COLUMNS_MOST / 4][2 * VEC_BYTES];
+};
+
+_Static_assert(sizeof(struct columns) <= BN_TMP_BYTES, "columns fit tmp");
+
+/* List @n columns from the @from'th on, made up to a multiple of four by some times zero */
+BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 from, u32 n)
+{
+	for (u32 i = 0; i < bn_round_up(n, 4); i++)
+		c->at[i] = line_number(p, from + smaller(i, n - 1)) * p->line_bytes;
+	for (u32 b = 0; b < p->batch; b++) {
+		const s8 *x = p->x + b * p->x_stride;
+
+		for (u32 i = 0; i < n; i++)
+			c->x[b][i] = x[line_number(p, from + i)];
+		for (u32 i = n; i % 4; i++)
+			c->x[b][i] = 0;
+	}
+}
+
+/*
+ * What follows the columns of @block, @next columns on in the list of the product: the next block
+ * of the same ones, or the first block of further ones.
+ */
+BN_INLINE void list_ahead(struct columns *c, const struct bn_product *p, u32 n, u32 next, u32 block)
+{
+	const u32 end = p->n + p->ahead;
+
+	for (u32 i = 0; i < COLUMNS_AHEAD; i++) {
+		u32 at = c->at[smaller(i, n - 1)] + BN_BLOCK_BYTES;
+
+		if (block + 1 == p->blocks && next + i < end)
+			at = line_number(p, next + i) * p->line_bytes - block * BN_BLOCK_BYTES;
+		c->at[n + i] = at;
+	}
+}
+
+/* two vectors of outputs, in each of which a lane has the bytes of four columns */
+struct pair {
+	vec a, b;
+};
+
+/*
+ * Interleave four columns: of each 16 bytes the first 8 (or with @high the others), the outputs of
+ * four in @a and of the next four in @b.
+ */
+BN_INLINE struct pair interleave(const u8 *w, const u32 *at, const bool high)
+{
+	vec a = load(w + at[0]), b = load(w + at[1]), c = load(w + at[2]), d = load(w + at[3]);
+	vec ab = high ? unpack_high_8(a, b) : unpack_low_8(a, b);
+	vec cd = high ? unpack_high_8(c, d) : unpack_low_8(c, d);
+
+	return (struct pair){ unpack_low_16(ab, cd), unpack_high_16(ab, cd) };
+}
+
+/*
+ * One row of activations: the sums of a pair of vectors of outputs stay in registers, all of the
+ * columns being added. For t1 six sums make five: sum k of digit k, and of the remainder before it.
+ *
+ * No lane overflows: 256 products of 255 * 128 are 8.4e6.
+ */
+BN_INLINE void columns_pass(const struct columns *c, u32 n, const u8 *w, s32 *y, const u32 packing,
+			    const bool high, const bool prefetch)
+{
+	const u32 sums = packing == BN_T1 ? 6 : 4;
+	vec a[6], b[6];
+
+	bn_for_each(k, sums)
+		a[k] = b[k] = (vec){ 0 };
+	for (u32 i = 0; i < n; i += 4) {
+		struct pair codes = interleave(w, c->at + i, high);
+		vec x = broadcast(c->x[0] + i);
+
+		if (prefetch)
+			bn_for_each(j, 4)
+				bn_prefetch(w + c->at[i + COLUMNS_AHEAD + j]);
+		bn_for_each(k, sums) {
+			if (packing == BN_T2) {
+				a[k] = dot(a[k], codes.a & mask_of_field(k), x);
+				b[k] = dot(b[k], codes.b & mask_of_field(k), x);
+			} else {
+				a[k] = dot(a[k], codes.a, x);
+				b[k] = dot(b[k], codes.b, x);
+				codes.a = times3(codes.a);
+				codes.b = times3(codes.b);
+			}
+		}
+	}
+	bn_for_each(k, places(packing)) {
+		if (packing == BN_T2)
+			add_pair(y + 64 * k, a[k] >> 2 * k, b[k] >> 2 * k);
+		else
+			add_pair(y + 64 * k, untelescope(a[k], a[k + 1]),
+				 untelescope(b[k], b[k + 1]));
+	}
+}
+
+BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 block,
+			 const u32 packing)
+{
+	const u8 *w = p->w + (size_t)block * BN_BLOCK_BYTES;
+	s32 *y = p->y + block * bn_block_cols(packing);
+
+	/* The first pass over a block fetches the next. */
+	columns_pass(c, n, w, y, packing, false, true);
+	columns_pass(c, n, w, y + 8, packing, true, false);
+	if (VEC_BYTES < BN_BLOCK_BYTES) {
+		columns_pass(c, n, w + VEC_BYTES, y + VEC_BYTES, packing, false, false);
+		columns_pass(c, n, w + VEC_BYTES, y + VEC_BYTES + 8, packing, true, false);
+	}
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+/*
+ * struct tile - a product of unpacked codes with some rows of activations
+ * @sums:	out: for each row of activations, a vector of sums for each vector of codes
+ * @codes:	by quad of activations
+ * @x:		first activation of the first row
+ * @quads:	of activations
+ */
+struct tile {
+	vec *sums;
+	const u8 *codes;
+	const s8 *x;
+	size_t x_stride;
+	u32 quads;
+};
+
+BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
+{
+	const u8 *codes = t->codes;
+	const s8 *x = t->x;
+	const size_t x_stride = t->x_stride;
+	vec a[MOST_X], b[MOST_X];
+
+	bn_for_each(r, rows)
+		a[r] = b[r] = (vec){ 0 };
+	bn_for_4(i, t->quads) {
+		vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
+
+		bn_for_each(r, rows) {
+			vec four = broadcast(x + r * x_stride);
+
+			a[r] = dot(a[r], first, four);
+			if (vectors > 1)
+				b[r] = dot(b[r], second, four);
+		}
+		codes += vectors * VEC_BYTES;
+		x += 4;
+	}
+	bn_for_each(r, rows) {
+		t->sums[vectors * r] = a[r];
+		if (vectors > 1)
+			t->sums[vectors * r + 1] = b[r];
+	}
+}
+
+/* One function for each shape, since the sums have to be registers */
+#define MULTIPLY(rows)								\
+BN_NOINLINE void multiply_1x##rows(const struct tile *t)			\
+{										\
+	multiply(t, 1, rows);							\
+}										\
+										\
+BN_NOINLINE void multiply_2x##rows(const struct tile *t)			\
+{										\
+	multiply(t, 2, rows);							\
+}
+
+MULTIPLY(1)
+MULTIPLY(2)
+MULTIPLY(3)
+MULTIPLY(4)
+MULTIPLY(5)
+MULTIPLY(6)
+#if MOST_X > 6
+MULTIPLY(7)
+MULTIPLY(8)
+#endif
+
+#define MULTIPLY_CASE(rows)							\
+	case rows:								\
+		vectors > 1 ? multiply_2x##rows(t) : multiply_1x##rows(t);	\
+		break
+
+static void multiply_tile(const struct tile *t, u32 vectors, u32 rows)
+{
+	switch (rows) {
+	MULTIPLY_CASE(1);
+	MULTIPLY_CASE(2);
+	MULTIPLY_CASE(3);
+	MULTIPLY_CASE(4);
+	MULTIPLY_CASE(5);
+	MULTIPLY_CASE(6);
+#if MOST_X > 6
+	MULTIPLY_CASE(7);
+	MULTIPLY_CASE(8);
+#endif
+	}
+}
+
+/* Rows of activations for the next tile, @left being left: about equally many each time */
+BN_INLINE u32 tile_x(u32 left)
+{
+	u32 tiles = (left + MOST_X - 1) / MOST_X;
+
+	return (left + tiles - 1) / tiles;
+}
+
+/*
+ * The codes of t1's first digit, 64 times too large. 3 * b / 256 is what stands in the upper two
+ * bits of 3 * b / 4, which two averages make; these round up, which one less before them undoes.
+ */
+BN_INLINE vec digit_64(vec b)
+{
+	const vec zero = { 0 };
+	vec less = subtract_bytes(b, set_bytes(1));
+
+	return average_bytes(less, average_bytes(less, zero)) & set_bytes((char)0xc0);
+}
+
+/* Codes that unpack() makes are so many times too large, as a shift */
+BN_INLINE u32 code_shift(const u32 packing)
+{
+	return packing == BN_T1 ? 6 : 0;
+}
+
+/* Codes of place @k, the places before it having been asked for; destroys @packed */
+BN_INLINE vec unpack(vec *packed, u32 k, const u32 packing)
+{
+	vec b = *packed;
+
+	if (packing == BN_T2) {
+		*packed = shift_16(b, 2);
+		return b & set_bytes(3);
+	}
+	*packed = times3(b);
+	return digit_64(b);
+}
+
+/* Block @block of the columns, in both vectors of @high of @half: codes, then products */
+BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
+			    s32 *y, const u32 packing, const bool high)
+{
+	struct tile t = { .sums = c->sums, .x_stride = COLUMNS_MOST, .quads = n / 4 };
+	u32 rows;
+
+	for (u32 i = 0; i < n; i += 4) {
+		struct pair packed = interleave(w, c->at + i, high);
+
+		if (!high)
+			bn_for_each(j, 4)
+				bn_prefetch(w + c->at[i + COLUMNS_AHEAD + j]);
+		bn_for_each(k, places(packing)) {
+			store(c->codes[k][i / 4], unpack(&packed.a, k, packing));
+			store(c->codes[k][i / 4] + VEC_BYTES, unpack(&packed.b, k, packing));
+		}
+	}
+	for (u32 b = 0; b < p->batch; b += rows) {
+		rows = tile_x(p->batch - b);
+		t.x = c->x[b];
+		for (u32 k = 0; k < places(packing); k++) {
+			t.codes = c->codes[k][0];
+			multiply_tile(&t, 2, rows);
+			for (u32 r = 0; r < rows; r++)
+				add_pair(y + (b + r) * p->y_stride + 64 * k,
+					 c->sums[2 * r] >> code_shift(packing),
+					 c->sums[2 * r + 1] >> code_shift(packing));
+		}
+	}
+}
+
+BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n, u32 block,
+			    const u32 packing)
+{
+	const u8 *w = p->w + (size_t)block * BN_BLOCK_BYTES;
+	s32 *y = p->y + block * bn_block_cols(packing);
+
+	for (u32 part = 0; part < BN_BLOCK_BYTES; part += VEC_BYTES) {
+		columns_part(p, c, n, w + part, y + part, packing, false);
+		columns_part(p, c, n, w + part, y + part + 8, packing, true);
+	}
+}
+
+BN_INLINE void columns(const struct bn_product *p, const u32 packing)
+{
+	struct columns *c = p->tmp;
+	u32 n;
+
+	for (u32 from = 0; from < p->n; from += n) {
+		u32 listed;
+
+		n = smaller(p->n - from, COLUMNS_MOST);
+		listed = bn_round_up(n, 4);
+		list_columns(c, p, from, n);
+		for (u32 block = 0; block < p->blocks; block++) {
+			if (block == 0 || block + 1 == p->blocks)
+				list_ahead(c, p, listed, from + n, block);
+			if (p->batch == 1)
+				columns_1(p, c, listed, block, packing);
+			else
+				columns_many(p, c, listed, block, packing);
+		}
+	}
+}
+
+static void columns_t2(const struct bn_product *p)
+{
+	columns(p, BN_T2);
+}
+
+static void columns_t1(const struct bn_product *p)
+{
+	columns(p, BN_T1);
+}
+
+/* struct linear_tile - codes of LINEAR_ROWS lines, or of LANES, in a call's tmp */
+struct linear_tile {
+	vec sums[2 * MOST_X];
+	u8 codes[CODES_BYTES];
+};
+
+_Static_assert(sizeof(struct linear_tile) <= BN_TMP_BYTES, "a tile fits tmp");
+
+/* 16 bytes of a vector of lines: for each place, codes of four quads, which are @stride apart */
+BN_INLINE void unpack_lines_16(u8 *codes, size_t stride, const u8 *const row[], size_t at,
+			       const u32 packing)
+{
+	struct quad q = transpose(row, at);
+
+	bn_for_each(k, places(packing)) {
+		store(codes, unpack(&q.a, k, packing));
+		store(codes + stride, unpack(&q.b, k, packing));
+		store(codes + 2 * stride, unpack(&q.c, k, packing));
+		store(codes + 3 * stride, unpack(&q.d, k, packing));
+		codes += 16 * stride;
+	}
+}
+
+/* Unpack @blocks blocks, @at bytes behind the start of @row[], of one or two vectors of lines */
+BN_INLINE void unpack_lines(u8 *codes, const u8 *const row[], size_t at, u32 blocks, u32 vectors,
+			    const u32 packing)
+{
+	for (; blocks--; at += BN_BLOCK_BYTES) {
+		for (u32 i = 0; i < 4; i++) {
+			for (u32 v = 0; v < vectors; v++)
+				unpack_lines_16(codes + (4 * i * vectors + v) * VEC_BYTES,
+						vectors * VEC_BYTES, row + v * LANES, at + 16 * i,
+						packing);
+		}
+		codes += 16 * places(packing) * vectors * VEC_BYTES;
+	}
+}
+
+BN_INLINE void prefetch_2nd(const void *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
+/*
+ * Fetch into the second-level cache (the codes fill the first) a share of what is unpacked next:
+ * lines [from, end) of those from @r on, @blocks blocks from byte @at on.
+ */
+BN_INLINE void prefetch_lines(const struct bn_product *p, u32 r, u32 from, u32 end, size_t at,
+			      u32 blocks)
+{
+	for (u32 i = r + from; i < r + end && i < p->n + p->ahead; i++)
+		for (u32 block = 0; block < blocks; block++)
+			prefetch_2nd(line(p, i, p->n + p->ahead) + at + block * BN_BLOCK_BYTES);
+}
+
+/*
+ * Rows [r, r + LINEAR_ROWS) with all activations, in pieces of blocks whose codes fit tmp. Each
+ * piece of codes is unpacked once and serves the whole batch; its sums, of at most 2048
+ * activations, are below 192 * 128 * 2048 = 5.0e7.
+ */
+BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, const u32 packing)
+{
+	const u32 most = CODES_BYTES / (16 * places(packing) * 2 * VEC_BYTES);
+	struct linear_tile *tile = p->tmp;
+	struct tile t = { .sums = tile->sums, .codes = tile->codes, .x_stride = p->x_stride };
+	const u8 *row[LINEAR_ROWS];
+	u32 blocks, rows;
+
+	for (u32 i = 0; i < vectors * LANES; i++)
+		row[i] = line(p, r + i, p->n);
+	for (u32 block = 0; block < p->blocks; block += blocks) {
+		const size_t at = (size_t)block * BN_BLOCK_BYTES;
+		u32 next;
+
+		blocks = smaller(p->blocks - block, most);
+		next = block + blocks < p->blocks ? block + blocks : 0;
+		unpack_lines(tile->codes, row, at, blocks, vectors, packing);
+		t.quads = 16 * places(packing) * blocks;
+		for (u32 b = 0; b < p->batch; b += rows) {
+			rows = tile_x(p->batch - b);
+			prefetch_lines(p, next ? r : r + LINEAR_ROWS, b * LINEAR_ROWS / p->batch,
+				       (b + rows) * LINEAR_ROWS / p->batch,
+				       (size_t)next * BN_BLOCK_BYTES,
+				       smaller(p->blocks - next, most));
+			t.x = p->x + b * p->x_stride + block * bn_block_cols(packing);
+			multiply_tile(&t, vectors, rows);
+			for (u32 i = 0; i < rows; i++) {
+				const s32 *x_sum = block ? NULL : p->x_sum + b + i;
+				const vec *sums = tile->sums + vectors * i;
+				s32 *y = p->y + (b + i) * p->y_stride + r;
+
+				store_sums(y, sums[0] >> code_shift(packing), p->n - r, x_sum);
+				if (vectors > 1)
+					store_sums(y + LANES, sums[1] >> code_shift(packing),
+						   p->n - r - LANES, x_sum);
+			}
+		}
+	}
+}
+
+BN_INLINE void linear_many(const struct bn_product *p, const u32 packing)
+{
+	for (u32 r = 0; r < p->n; r += LINEAR_ROWS)
+		linear_rows(p, r, p->n - r > LANES ? 2 : 1, packing);
+}
