@@ -38,11 +38,14 @@ endif
 libraries := libnl-3.0 libnl-genl-3.0 libpcre2-8 jansson
 pkg_cflags := $(shell pkg-config --cflags $(libraries) 2>/dev/null)
 pkg_libs   := $(shell pkg-config --libs $(libraries) 2>/dev/null) -lpthread -lm
+# Of the tool alone, and linked only to what calls it.
+tool_cflags_pkg := $(shell pkg-config --cflags ncursesw 2>/dev/null)
+tool_libs := -Wl,--as-needed $(shell pkg-config --libs ncursesw 2>/dev/null)
 
 base_cflags := -std=gnu11 -D_GNU_SOURCE $(warnings) $(CPPFLAGS) $(CFLAGS) $(sanitize) -fPIC -pthread -MMD -MP
 core_cflags  = $(base_cflags) -Iuapi -Ikmod/core
 lib_cflags   = $(base_cflags) -Iuapi -Ikmod/core -Iuserspace/lib $(pkg_cflags)
-tool_cflags  = $(lib_cflags) -Iuserspace -DBITNET_VERSION='"$(VERSION)"'
+tool_cflags  = $(lib_cflags) $(tool_cflags_pkg) -Iuserspace -DBITNET_VERSION='"$(VERSION)"'
 test_cflags  = $(tool_cflags) -Itests
 
 # The engine's files and what each may be compiled with: bn-core-objs, bn-cflags-*.
@@ -111,7 +114,7 @@ $O/$(SONAME): $(core_objs) $(lib_objs) $O/libbitnet.map
 	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$O/libbitnet.map -Wl,--no-undefined \
 		$(CFLAGS) $(sanitize) $(LDFLAGS) -o $@ $(filter %.o,$^) $(pkg_libs)
 
-link = $(Q)$(CC) $(CFLAGS) $(sanitize) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(pkg_libs)
+link = $(Q)$(CC) $(CFLAGS) $(sanitize) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(pkg_libs) $(tool_libs)
 
 $O/bitnetctl: $O/tool/bitnetctl.o $O/libctl.a $O/libbitnet.a
 	$(call say,LD,$@)

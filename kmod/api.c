@@ -143,6 +143,7 @@ int bitnet_job_run(struct bitnet_client *client, const struct bitnet_job *job, c
 		   bitnet_entry_fn fn, void *arg, struct bitnet_ring_entry *final)
 {
 	struct bitnet_job request = *job;
+	struct bitnet_refusal refusal;
 	struct bitnet_kjob *prepared;
 	LIST_HEAD(jobs);
 	int err;
@@ -153,7 +154,7 @@ int bitnet_job_run(struct bitnet_client *client, const struct bitnet_job *job, c
 	request.input = 0;
 	if (mutex_lock_killable(&client->lock))
 		return -EINTR;
-	prepared = bitnet_job_prepare(client->file, &request, tokens);
+	prepared = bitnet_job_prepare(client->file, &request, tokens, &refusal, NULL);
 	err = PTR_ERR_OR_ZERO(prepared);
 	if (!err) {
 		list_add(&prepared->file_node, &jobs);

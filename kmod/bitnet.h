@@ -6,11 +6,13 @@
 #define BITNET_H
 
 #include <linux/atomic.h>
+#include <linux/cpumask.h>
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/llist.h>
+#include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -20,6 +22,7 @@
 #include <linux/xarray.h>
 
 #include <linux/bitnet.h>
+#include <linux/bitnet_genl.h>
 #include <linux/bitnet_image.h>
 
 #include "bn_image.h"
@@ -35,6 +38,7 @@
  * access to user memory, no pinning, no allocation that sleeps.
  *
  *   lock                 kind      protects
+ *   workers_lock         mutex     which workers rest (worker.c); around cpus_read_lock()
  *   bitnet_models_lock   mutex     list of all models, names of shared ones (model.c)
  *   xa_lock of a file    spinlock  ids of models and sessions; a look-up takes its reference under
  *   it,
@@ -67,8 +71,13 @@
 #define BITNET_USER_RING_BYTES	(512ULL << 20)
 
 #define BITNET_MAX_STRUCT_BYTES	4096	/* of any ioctl, as callers of the future may know it */
+#define BITNET_JOB_SIZE_V1	offsetofend(struct bitnet_job, stop_tokens) /* as first released */
 
 #define BITNET_DEBTORS		1024	/* records of uids kept for their debts alone */
+#define BITNET_LIMITED		1024	/* uids with limits of their own */
+
+#define BITNET_BATCH_FLOOR_PPM	50000	/* until the administrator sets another one ... */
+#define BITNET_MAX_FLOOR_PPM	500000	/* ... of at most this */
 
 #define BITNET_CANDS		64	/* jobs that one step chooses from */
 
@@ -84,25 +93,68 @@ enum bitnet_resource {
 	BITNET_RES_COUNT,
 };
 
+/* Jobs that are runnable, but for realtime claims */
+enum bitnet_queue {
+	BITNET_QUEUE_FIRST,		/* INTERACTIVE, REALTIME */
+	BITNET_QUEUE_BATCH,
+	BITNET_QUEUES,
+};
+
 /*
- * struct bitnet_user - a uid that has files open, or models that outlive them. All under
- * bitnet.lock
+ * struct bitnet_limits - limits of a user
+ * @which:	BIT() of each enum bitnet_resource that is limited here
+ * @most:	what these are limited to
+ */
+struct bitnet_limits {
+	u32 which;
+	u64 most[BITNET_RES_COUNT];
+};
+
+/* Counters of a session, a file, a user, and of the device. bitnet.lock */
+struct bitnet_counters {
+	u64 jobs_submitted;
+	u64 jobs_done;
+	u64 jobs_failed;
+	u64 jobs_cancelled;
+	u64 tokens_in;
+	u64 tokens_out;
+	u64 cpu_ns;
+	u64 queue_ns;
+	u64 weight_bytes;
+	u64 late;			/* tokens of REALTIME jobs that were late ... */
+	u64 realtime_tokens;		/* ... of so many */
+	u64 class_cpu_ns[3];		/* by BITNET_CLASS_* */
+	u64 token_ns[BITNET_HIST_BUCKETS];
+};
+
+/*
+ * struct bitnet_user - a uid that has files open, or models that outlive them, or limits of its
+ * own. All under bitnet.lock
+ * @id:		since load, in the order of bitnet.users
+ * @n_parked:	jobs that wait for ring space
+ * @own:	limits that the administrator has set for this uid
+ * @count:	since it had no file open
  * @attained_ns:	worker time of its jobs, see bn_sched.h
  * @floor_ns:		attained_ns of its file that was served last: where a file starts that was
  *		idle
- * @runnable:		jobs that could be part of the next step
- * @active:		in bitnet.active while @runnable is not empty
+ * @runnable:		jobs that could be part of the next step; @n_runnable in all
+ * @active:		in bitnet.active of the same queue while that is not empty
  * @asked:		number of the round in which its jobs were last considered
  */
 struct bitnet_user {
 	struct list_head node;
+	u64 id;
 	kuid_t uid;
 	u32 refs;
+	u32 n_parked;
 	u64 used[BITNET_RES_COUNT];
+	struct bitnet_limits own;
+	struct bitnet_counters count;
 	u64 attained_ns;
 	u64 floor_ns;
-	struct list_head runnable;
-	struct list_head active;
+	struct list_head runnable[BITNET_QUEUES];
+	struct list_head active[BITNET_QUEUES];
+	u32 n_runnable;
 	u64 asked;
 };
 
@@ -128,6 +180,7 @@ struct bitnet_pins {
  *		map of all memory, which has large pages; else NULL. NULL if there are none
  * @chunk_bytes: how much of the image these are
  * @step:	the step in flight uses it, and @scratch with it
+ * @costs:	how long its steps take; bitnet.lock
  * @seen:	uids whose rows @scratch has served since it was last wiped; owned by whoever builds
  *		steps
  * @handles:	ids of files
@@ -150,6 +203,7 @@ struct bitnet_model {
 	void *scratch;
 	u64 scratch_bytes;
 	struct bn_step step;
+	struct bn_costs costs;
 	kuid_t seen[BN_MAX_ROWS];
 	u32 n_seen;
 	atomic_t handles;
@@ -157,11 +211,31 @@ struct bitnet_model {
 };
 
 /*
+ * struct bitnet_inline - what it takes to compute a session's jobs in the caller's thread (RUN). Of
+ * the session alone, and used by nobody but the thread whose RUN it has accepted
+ * @step:	the models' own is for the workers, like their scratch memory
+ * @memory:	@bytes: @buffer, which is BN_TILE_BYTES, and the step's scratch memory
+ * @tokens, @entries: what a step has made, on its way to the caller
+ */
+struct bitnet_inline {
+	struct bn_step step;
+	void *memory;
+	u64 bytes;
+	void *buffer;
+	struct bn_token tokens[BN_MAX_HEAD_ROWS];
+	struct bitnet_ring_entry entries[BN_MAX_HEAD_ROWS];
+};
+
+/*
  * struct bitnet_session - a key/value cache
  * @kv:		n_past under bitnet.lock, but for the step in flight
+ * @inl:	since its first RUN, else NULL; set by the RUN that has @inlined
+ * @inl_bytes:	its memory, counted like @kv_bytes
  * @jobs:	in the order of SUBMIT; only the first can run. bitnet.lock
- * @n_jobs:	these, and jobs that SUBMIT is preparing. bitnet.lock
+ * @n_jobs:	these, jobs that SUBMIT is preparing, and RUN's. bitnet.lock
+ * @inlined:	a RUN has the session: its jobs wait. bitnet.lock
  * @closed:	no further jobs. bitnet.lock
+ * @count:	bitnet.lock
  */
 struct bitnet_session {
 	struct kref ref;
@@ -169,9 +243,13 @@ struct bitnet_session {
 	struct bitnet_user *user;
 	struct bn_kv kv;
 	u64 kv_bytes;
+	struct bitnet_inline *inl;
+	u64 inl_bytes;
 	struct list_head jobs;
 	u32 n_jobs;
+	bool inlined;
 	bool closed;
+	struct bitnet_counters count;
 };
 
 /*
@@ -199,20 +277,6 @@ struct bitnet_ring {
 
 #define BITNET_NOTIFY_ENTRIES	1	/* entries were posted */
 #define BITNET_NOTIFY_PARKED	2	/* a job was parked */
-
-/* Counters of a file, and of the device. bitnet.lock */
-struct bitnet_counters {
-	u64 jobs_submitted;
-	u64 jobs_done;
-	u64 jobs_failed;
-	u64 jobs_cancelled;
-	u64 tokens_in;
-	u64 tokens_out;
-	u64 cpu_ns;
-	u64 queue_ns;
-	u64 weight_bytes;
-	u64 token_ns[BITNET_HIST_BUCKETS];
-};
 
 /*
  * struct bitnet_file - one open of the device, or one in-kernel client
@@ -251,7 +315,9 @@ enum bitnet_state {
 	BITNET_STATE_RUNNABLE,
 	BITNET_STATE_PARKED,	/* waits for ring space */
 	BITNET_STATE_STEPPING,	/* part of the step in flight */
+	BITNET_STATE_PAUSED,	/* part of a step that was put aside */
 	BITNET_STATE_DELIVERED,	/* the step is over, and the worker decides what is next */
+	BITNET_STATE_INLINE,	/* RUN: its caller computes it */
 	BITNET_STATE_ENDED,	/* final entry posted; may still be part of the step in flight */
 };
 
@@ -261,7 +327,12 @@ enum bitnet_state {
  * @core:	GENERATE, SCORE; owned by the step in flight while the job is part of it
  * @linear:	LINEAR
  * @refs:	being unfinished, and being part of the step in flight
+ * @final:	RUN: where the final entry goes, and NULL for all others: into the ring
+ * @stop:	RUN: it is cancelled, and its caller is to end it. Written under bitnet.lock
  * @entry_node:	in the list of jobs that just ended, until they are put without the lock
+ * @realtime_node: in bitnet.realtime, if REALTIME, from before it is accepted until it ends
+ * @release_ns, @due_ns: of its next token, see struct bn_demand
+ * @demand:	its claim, as of the last bitnet_queue_look_locked(); NULL: none
  */
 struct bitnet_kjob {
 	atomic_t refs;
@@ -271,12 +342,16 @@ struct bitnet_kjob {
 	u64 user_data;
 	u32 kind;
 	u32 flags;
+	u32 job_class;			/* BITNET_CLASS_* */
+	u64 first_token_ns, period_ns;	/* REALTIME */
 	void *input;
 	size_t input_bytes;
 	struct bn_job core;
 	struct bn_linear_req linear;
 	u64 submit_ns;
 	u64 arrival;
+	struct bitnet_ring_entry *final;
+	bool stop;
 	/* bitnet.lock */
 	enum bitnet_state state;
 	struct list_head file_node;
@@ -284,6 +359,10 @@ struct bitnet_kjob {
 	struct list_head run_node;
 	struct list_head entry_node;
 	struct llist_node later_node;
+	struct list_head realtime_node;
+	u64 release_ns, due_ns;
+	struct bn_demand *demand;
+	u32 step_row;			/* its first one in the step, or in the one put aside */
 	u32 step_rows;
 	u32 promised;
 	u32 tokens_in;
@@ -295,53 +374,95 @@ struct bitnet_kjob {
 
 /*
  * struct bitnet_device - the module's global state
- * @limit:	of the device, @limit_user: of one uid without CAP_SYS_RESOURCE; constant
+ * @limit:	of the device; constant
+ * @limit_start: what @limit_user was at first; constant
+ * @batch_floor_ppm: share that BATCH jobs get at least while any waits; read without the lock
  * @ops:	variant in use; constant
  * @sparse:	steps read only weights that can matter; constant
+ * @limit_user:	of one uid that has no limit of its own, without CAP_SYS_RESOURCE
  * @runnable:	jobs in all lists of runnable jobs; read without the lock by idle workers
+ * @n_runnable:	the same by BITNET_CLASS_*
+ * @realtime:	accepted REALTIME jobs, @n_realtime of them
+ * @worst_piece_ns: see bn_sched_admit()
  * @floor_ns:	attained_ns of the user that was served last: where a user starts that was idle
  * @debtors:	users without references, kept for what they have attained
+ * @limited:	users with limits of their own
  * @rounds:	how often jobs were chosen from
  * @steps:	steps that were computed
+ * @yields:	how often one was put aside
  */
 struct bitnet_device {
 	spinlock_t lock;
 	const struct bn_ops *ops;
 	bool sparse;
 	u64 limit[BITNET_RES_COUNT];
-	u64 limit_user[BITNET_RES_COUNT];
+	u64 limit_start[BITNET_RES_COUNT];
+	u32 batch_floor_ppm;
 	struct workqueue_struct *wq;
 	/* lock */
 	struct list_head files;
 	struct list_head users;
-	struct list_head active;
+	struct list_head active[BITNET_QUEUES];
+	struct list_head realtime;
 	u64 used[BITNET_RES_COUNT];
+	u64 limit_user[BITNET_RES_COUNT];
 	u32 runnable;
+	u32 n_runnable[3];
+	u32 n_realtime;
+	u64 worst_piece_ns;
 	u64 next_id;
+	u64 next_user;
 	u64 next_arrival;
 	u64 floor_ns;
 	u32 debtors;
+	u32 limited;
 	u64 rounds;
 	u64 steps;
+	u64 yields;
 	struct bitnet_counters count;
 };
 
 extern struct bitnet_device bitnet;
 
-/* dev.c: the device, files and users */
+/*
+ * bitnet_count_locked() - add to a counter of all accounts that a job's work goes to
+ * @job:	evaluated once
+ * @field:	of struct bitnet_counters
+ * @n:		evaluated once
+ */
+#define bitnet_count_locked(job, field, n)				\
+	do {								\
+		const struct bitnet_kjob *__job = (job);		\
+		u64 __n = (n);						\
+									\
+		lockdep_assert_held(&bitnet.lock);			\
+		if (__job->session)					\
+			__job->session->count.field += __n;		\
+		__job->file->count.field += __n;			\
+		__job->file->user->count.field += __n;			\
+		bitnet.count.field += __n;				\
+	} while (0)
+
+/* dev.c: the device and files */
 int bitnet_dev_init(void);
 void bitnet_dev_exit(void);
 struct bitnet_file *bitnet_file_create(void);
 void bitnet_file_close(struct bitnet_file *file);
 void bitnet_file_put(struct bitnet_file *file);
+int bitnet_errno(enum bn_err err);
+
+/* user.c */
+struct bitnet_user *bitnet_user_find_or_create(kuid_t uid);
 struct bitnet_user *bitnet_user_get(struct bitnet_user *user);
 void bitnet_user_put(struct bitnet_user *user);
+u64 bitnet_user_limit_locked(const struct bitnet_user *user, enum bitnet_resource what);
+int bitnet_limits_set(const kuid_t *uid, const struct bitnet_limits *change);
+u64 bitnet_users_each(u64 after, int (*fn)(const struct bitnet_user *user, void *arg), void *arg);
 void bitnet_users_exit(void);
 int __must_check bitnet_charge(struct bitnet_user *user, enum bitnet_resource what, u64 n);
 void bitnet_uncharge(struct bitnet_user *user, enum bitnet_resource what, u64 n);
 int __must_check bitnet_charge_locked(struct bitnet_user *user, enum bitnet_resource what, u64 n);
 void bitnet_uncharge_locked(struct bitnet_user *user, enum bitnet_resource what, u64 n);
-int bitnet_errno(enum bn_err err);
 
 /*
  * struct bitnet_call - one ioctl
@@ -394,18 +515,50 @@ int bitnet_job_init(void);
 void bitnet_job_exit(void);
 int bitnet_submit(struct bitnet_call *call);
 int bitnet_cancel(struct bitnet_call *call);
+/* struct bitnet_refusal - why a job was not accepted, as SUBMIT's out_* tell it */
+struct bitnet_refusal {
+	u32 why;
+	u32 load_ppm;
+	u64 step_ns;
+};
+
 struct bitnet_kjob *bitnet_job_prepare(struct bitnet_file *file, const struct bitnet_job *u,
-				       const u32 *tokens);
+				       const u32 *tokens, struct bitnet_refusal *refusal,
+				       struct bitnet_ring_entry *final);
 void bitnet_jobs_commit(struct list_head *jobs);
+void bitnet_job_commit_inline(struct bitnet_kjob *job);
 void bitnet_job_abort(struct bitnet_kjob *job);
 u32 bitnet_jobs_cancel(struct bitnet_file *file, const u64 *user_data);
 void bitnet_job_put(struct bitnet_kjob *job);
 void bitnet_job_put_later(struct bitnet_kjob *job);
 void bitnet_job_end_locked(struct bitnet_kjob *job, int error, struct list_head *ended);
 void bitnet_jobs_ended(struct list_head *ended, bool later);
+
+/*
+ * struct bitnet_cands - whom a step may choose from
+ * @parked:	jobs that had to be parked meanwhile
+ */
+struct bitnet_cands {
+	struct bn_sched_cand cand[BITNET_CANDS];
+	u32 n;
+	struct bitnet_kjob *parked[BITNET_CANDS];
+	u32 n_parked;
+};
+
+/* queue.c */
 void bitnet_job_park_locked(struct bitnet_kjob *job);
 void bitnet_job_run_locked(struct bitnet_kjob *job);
 void bitnet_job_unrun_locked(struct bitnet_kjob *job);
+void bitnet_queue_look_locked(struct bn_sched *s, u64 now, struct bn_sched_waiting *waiting);
+void bitnet_queue_collect_locked(struct bitnet_cands *cands);
+int __must_check bitnet_realtime_admit_locked(struct bitnet_kjob *job,
+					      struct bitnet_refusal *refusal);
+void bitnet_realtime_leave_locked(struct bitnet_kjob *job);
+u64 bitnet_realtime_token_locked(struct bitnet_kjob *job, u64 now);
+
+/* run.c */
+int bitnet_run(struct bitnet_call *call);
+void bitnet_inline_destroy(struct bitnet_inline *inl);
 
 /* pin.c */
 struct bitnet_pins *bitnet_pins_create(struct bitnet_user *user, u64 addr, u64 bytes);
@@ -431,23 +584,60 @@ int bitnet_workers_init(const char *cpus, const char *policy);
 void bitnet_workers_exit(void);
 void bitnet_workers_kick(void);
 void bitnet_workers_leave_locked(struct bitnet_kjob *job);
+u64 bitnet_workers_busy_locked(void);
+void bitnet_job_started_locked(struct bitnet_kjob *job, u64 now);
+u32 bitnet_job_results_locked(struct bitnet_kjob *job, const struct bn_step *step,
+			      struct bn_token *tokens);
+void bitnet_job_token_locked(struct bitnet_kjob *job, const struct bn_token *token, u64 now,
+			     struct bitnet_ring_entry *entry);
+void bitnet_job_charge_locked(struct bitnet_kjob *job, u64 ns, u64 weight_bytes);
 u32 bitnet_workers_count(void);
 u64 bitnet_section_max_ns(void);
-void bitnet_section_histogram(u64 *buckets);
+u64 bitnet_section_histogram(u64 *buckets);
+
+/*
+ * struct bitnet_sections - how long FPU sections were; one writer at a time
+ * @max_ns:	the longest
+ * @count:	histogram
+ */
+struct bitnet_sections {
+	u64 max_ns;
+	u64 count[BITNET_HIST_BUCKETS];
+};
+
+/*
+ * struct bitnet_worker_info - what netlink tells of a worker
+ * @parked:	the administrator lets it rest
+ * @online:	its CPU is
+ * @cpu_ns:	time in sections
+ * @throttled_ns: time that it was kept from work although it had the highest priority
+ */
+struct bitnet_worker_info {
+	unsigned int cpu;
+	bool parked, online;
+	u64 cpu_ns, section_max_ns, throttled_ns;
+};
+
+int bitnet_workers_set(const struct cpumask *cpus);
+int bitnet_workers_each(unsigned int from,
+			int (*fn)(const struct bitnet_worker_info *info, void *arg), void *arg);
 
 /*
  * struct bitnet_worker - one kernel thread, bound to one CPU
  * @kick:	told to look for work since it last looked
  * @sleeping:	has found none; wants to be told
  * @buffer:	BN_TILE_BYTES for the tile it computes; holds activations
- * @sections:	histogram of FPU sections; like @section_max_ns, only this worker writes it
+ * @sections:	of FPU; like what follows, only this worker writes it
+ * @cpu_ns:	time in them
+ * @throttled_ns: see struct bitnet_worker_info
  */
 struct bitnet_worker {
 	bool kick;
 	bool sleeping;
 	void *buffer;
-	u64 section_max_ns;
-	u64 sections[BITNET_HIST_BUCKETS];
+	struct bitnet_sections sections;
+	u64 cpu_ns;
+	u64 throttled_ns;
 };
 
 /* fpu.c */
@@ -456,6 +646,10 @@ void bitnet_fpu_begin(void);
 void bitnet_fpu_end(const struct bn_ops *ops);
 bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 phase, u32 tile,
 		     const u32 *stop, u64 *ns);
+bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *buffer,
+			     u64 *ns);
+void bitnet_sections_add(const struct bitnet_sections *from, u64 *buckets, u64 *max_ns);
+void bitnet_sections_inline(u64 *buckets, u64 *max_ns);
 
 /* variant.c */
 int bitnet_variant_init(const char *name);
@@ -466,6 +660,9 @@ int bitnet_netlink_init(void);
 void bitnet_netlink_exit(void);
 void bitnet_event_model(const struct bitnet_model *model, bool loaded);
 void bitnet_event_job_locked(const struct bitnet_kjob *job, int error);
+void bitnet_event_late_locked(const struct bitnet_kjob *job, u64 late_ns);
+void bitnet_event_overload(unsigned int cpu, u64 throttled_ns);
+void bitnet_event_worker(unsigned int cpu, bool parked, bool online);
 
 /* stats.c */
 int bitnet_stats(struct bitnet_call *call);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * dev.c - /dev/bitnet, its open files, and the users that they belong to
+ * dev.c - /dev/bitnet and its open files
  */
-#include <linux/capability.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/poll.h>
@@ -16,7 +15,11 @@ struct bitnet_device bitnet = {
 	.sparse = true,
 	.files = LIST_HEAD_INIT(bitnet.files),
 	.users = LIST_HEAD_INIT(bitnet.users),
-	.active = LIST_HEAD_INIT(bitnet.active),
+	.active = {
+		LIST_HEAD_INIT(bitnet.active[BITNET_QUEUE_FIRST]),
+		LIST_HEAD_INIT(bitnet.active[BITNET_QUEUE_BATCH]),
+	},
+	.realtime = LIST_HEAD_INIT(bitnet.realtime),
 };
 
 /** bitnet_errno() - the engine's errors as ours */
@@ -42,162 +45,6 @@ int bitnet_errno(enum bn_err err)
 }
 
 /**
- * bitnet_charge_locked() - take from the user's and the device's limit
- * @user:	who pays
- * @what:	resource
- * @n:		how much, in its unit
- *
- * Return: 0 or -EDQUOT.
- */
-int bitnet_charge_locked(struct bitnet_user *user, enum bitnet_resource what, u64 n)
-{
-	lockdep_assert_held(&bitnet.lock);
-	if (n > bitnet.limit[what] - bitnet.used[what])
-		return -EDQUOT;
-	if ((user->used[what] > bitnet.limit_user[what] ||
-	     n > bitnet.limit_user[what] - user->used[what]) && !capable(CAP_SYS_RESOURCE))
-		return -EDQUOT;
-	bitnet.used[what] += n;
-	user->used[what] += n;
-	return 0;
-}
-
-/** bitnet_uncharge_locked() - the reverse */
-void bitnet_uncharge_locked(struct bitnet_user *user, enum bitnet_resource what, u64 n)
-{
-	lockdep_assert_held(&bitnet.lock);
-	WARN_ON_ONCE(user->used[what] < n || bitnet.used[what] < n);
-	bitnet.used[what] -= n;
-	user->used[what] -= n;
-}
-
-/** bitnet_charge() - bitnet_charge_locked(), without the lock */
-int bitnet_charge(struct bitnet_user *user, enum bitnet_resource what, u64 n)
-{
-	int err;
-
-	spin_lock(&bitnet.lock);
-	err = bitnet_charge_locked(user, what, n);
-	spin_unlock(&bitnet.lock);
-	return err;
-}
-
-/** bitnet_uncharge() - bitnet_uncharge_locked(), without the lock */
-void bitnet_uncharge(struct bitnet_user *user, enum bitnet_resource what, u64 n)
-{
-	spin_lock(&bitnet.lock);
-	bitnet_uncharge_locked(user, what, n);
-	spin_unlock(&bitnet.lock);
-}
-
-static struct bitnet_user *user_find_locked(kuid_t uid)
-{
-	struct bitnet_user *user;
-
-	list_for_each_entry(user, &bitnet.users, node)
-		if (uid_eq(user->uid, uid))
-			return user;
-	return NULL;
-}
-
-/*
- * Who has got more service than those who are waiting must not lose that by closing all files: the
- * record stays, without references, until the others have caught up.
- */
-static bool in_debt_locked(const struct bitnet_user *user)
-{
-	return user->attained_ns > bitnet.floor_ns;
-}
-
-static void reap_locked(struct list_head *reaped)
-{
-	struct bitnet_user *user, *next;
-
-	if (!bitnet.debtors)
-		return;
-	list_for_each_entry_safe(user, next, &bitnet.users, node) {
-		if (user->refs || in_debt_locked(user))
-			continue;
-		list_move(&user->node, reaped);
-		bitnet.debtors--;
-	}
-}
-
-static void free_users(struct list_head *users)
-{
-	struct bitnet_user *user, *next;
-
-	list_for_each_entry_safe(user, next, users, node)
-		kfree(user);
-}
-
-/* The record of the calling uid, with a reference. NULL without memory. */
-static struct bitnet_user *user_find_or_create(void)
-{
-	struct bitnet_user *fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
-	struct bitnet_user *user;
-	LIST_HEAD(reaped);
-
-	if (!fresh)
-		return NULL;
-	fresh->uid = current_uid();
-	INIT_LIST_HEAD(&fresh->runnable);
-	INIT_LIST_HEAD(&fresh->active);
-
-	spin_lock(&bitnet.lock);
-	reap_locked(&reaped);
-	user = user_find_locked(fresh->uid);
-	if (!user) {
-		user = fresh;
-		list_add_tail(&user->node, &bitnet.users);
-	}
-	if (!user->refs++ && user != fresh)
-		bitnet.debtors--;
-	spin_unlock(&bitnet.lock);
-	if (user != fresh)
-		kfree(fresh);
-	free_users(&reaped);
-	return user;
-}
-
-/** bitnet_user_get() - take another reference */
-struct bitnet_user *bitnet_user_get(struct bitnet_user *user)
-{
-	spin_lock(&bitnet.lock);
-	user->refs++;
-	spin_unlock(&bitnet.lock);
-	return user;
-}
-
-/** bitnet_user_put() - give a reference back */
-void bitnet_user_put(struct bitnet_user *user)
-{
-	bool last;
-
-	spin_lock(&bitnet.lock);
-	last = !--user->refs;
-	if (last) {
-		for (int i = 0; i < BITNET_RES_COUNT; i++)
-			WARN_ON_ONCE(user->used[i]);
-		if (in_debt_locked(user) && bitnet.debtors < BITNET_DEBTORS) {
-			bitnet.debtors++;
-			last = false;
-		} else {
-			list_del(&user->node);
-		}
-	}
-	spin_unlock(&bitnet.lock);
-	if (last)
-		kfree(user);
-}
-
-/** bitnet_users_exit() - no file, model or job is left */
-void bitnet_users_exit(void)
-{
-	free_users(&bitnet.users);
-}
-
-/**
  * bitnet_file_create() - a new client: an open of the device, or an in-kernel one
  *
  * Context: sleeps. Return: ERR_PTR of -ENOMEM, -EDQUOT.
@@ -218,12 +65,14 @@ struct bitnet_file *bitnet_file_create(void)
 	file->tgid = task_tgid_nr(current);
 	get_task_comm(file->comm, current->group_leader);
 
-	file->user = user_find_or_create();
+	file->user = bitnet_user_find_or_create(current_uid());
 	if (!file->user)
 		goto out_free;
 	spin_lock(&bitnet.lock);
 	err = bitnet_charge_locked(file->user, BITNET_RES_FILES, 1);
 	if (!err) {
+		if (file->user->used[BITNET_RES_FILES] == 1)
+			memset(&file->user->count, 0, sizeof(file->user->count));
 		file->id = ++bitnet.next_id;
 		list_add_tail(&file->node, &bitnet.files);
 	}

@@ -6,6 +6,7 @@
  * is bounded by the engine (BN_SECTION_BYTES) and measured here.
  */
 #include <linux/ktime.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
 
 #include <asm/fpu/api.h>
@@ -15,6 +16,9 @@
 
 /* INVARIANTS: one section covers at most this many bytes of weights. */
 static_assert(BN_SECTION_BYTES <= 65536);
+
+/* Sections in callers' threads, by the CPU that they ended on. Workers have their own records. */
+static DEFINE_PER_CPU(struct bitnet_sections, inline_sections);
 
 /** bitnet_fpu_begin() - start a section. No sleeping until bitnet_fpu_end() */
 void bitnet_fpu_begin(void)
@@ -29,15 +33,29 @@ void bitnet_fpu_end(const struct bn_ops *ops)
 	kernel_fpu_end();
 }
 
-static void section_count(struct bitnet_worker *worker, u64 ns)
+static void section_count(struct bitnet_sections *sections, u64 ns)
 {
 	u32 bucket = bitnet_bucket(ns);
 
-	WRITE_ONCE(worker->sections[bucket], worker->sections[bucket] + 1);
-	if (ns > worker->section_max_ns)
-		WRITE_ONCE(worker->section_max_ns, ns);
+	WRITE_ONCE(sections->count[bucket], sections->count[bucket] + 1);
+	if (ns > sections->max_ns)
+		WRITE_ONCE(sections->max_ns, ns);
 	if (ns > BITNET_SECTION_GOAL_NS)
 		trace_bitnet_section_overrun(ns);
+}
+
+/* Computes a piece of a tile in a section of its own. Return: true if the tile has another piece */
+static bool piece(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *buffer, u64 *ns)
+{
+	u64 start;
+	bool more;
+
+	bitnet_fpu_begin();
+	start = ktime_get_ns();
+	more = bn_step_tile(step, phase, tile, cursor, buffer);
+	*ns = ktime_get_ns() - start;
+	bitnet_fpu_end(step->ops);
+	return more;
 }
 
 /**
@@ -59,19 +77,59 @@ bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 pha
 
 	*ns = 0;
 	do {
-		u64 start, length;
+		u64 length;
 
 		if (READ_ONCE(*stop))
 			return false;
-		bitnet_fpu_begin();
-		start = ktime_get_ns();
-		more = bn_step_tile(step, phase, tile, &cursor, worker->buffer);
-		length = ktime_get_ns() - start;
-		bitnet_fpu_end(step->ops);
-
-		section_count(worker, length);
+		more = piece(step, phase, tile, &cursor, worker->buffer, &length);
+		section_count(&worker->sections, length);
 		*ns += length;
 		cond_resched_tasks_rcu_qs();
 	} while (more);
 	return true;
+}
+
+/**
+ * bitnet_fpu_piece_inline() - one section of a tile, in a thread that is not a worker
+ * @step:	of the caller alone
+ * @phase:	all tiles of those before it are done
+ * @tile:	of @phase
+ * @cursor:	0 at the tile's first piece
+ * @buffer:	BN_TILE_BYTES
+ * @ns:		out: length of the section
+ *
+ * Context: sleeps afterwards, if it is time to. Return: true if the tile has another piece.
+ */
+bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *buffer,
+			     u64 *ns)
+{
+	bool more = piece(step, phase, tile, cursor, buffer, ns);
+
+	/* Whoever is on this CPU is its one writer, without preemption. */
+	section_count(get_cpu_ptr(&inline_sections), *ns);
+	put_cpu_ptr(&inline_sections);
+	cond_resched_tasks_rcu_qs();
+	return more;
+}
+
+/**
+ * bitnet_sections_add() - add up what was counted
+ * @from:	may be written meanwhile
+ * @buckets:	BITNET_HIST_BUCKETS, added to
+ * @max_ns:	raised to the longest
+ */
+void bitnet_sections_add(const struct bitnet_sections *from, u64 *buckets, u64 *max_ns)
+{
+	*max_ns = max(*max_ns, READ_ONCE(from->max_ns));
+	for (int i = 0; i < BITNET_HIST_BUCKETS; i++)
+		buckets[i] += READ_ONCE(from->count[i]);
+}
+
+/** bitnet_sections_inline() - the same, for all sections in threads that are not workers */
+void bitnet_sections_inline(u64 *buckets, u64 *max_ns)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		bitnet_sections_add(per_cpu_ptr(&inline_sections, cpu), buckets, max_ns);
 }

@@ -21,11 +21,12 @@ static_assert(sizeof(struct bitnet_ring_header) == 128);
 static_assert(offsetof(struct bitnet_ring_header, head) == 64);
 static_assert(sizeof(struct bitnet_ring_entry) == 64);
 static_assert(sizeof(struct bitnet_ring_setup) == 32);
-static_assert(sizeof(struct bitnet_job) == 160);
-static_assert(sizeof(struct bitnet_submit) == 32);
+static_assert(sizeof(struct bitnet_job) == 184);
+static_assert(sizeof(struct bitnet_submit) == 48);
 static_assert(sizeof(struct bitnet_cancel) == 24);
 static_assert(sizeof(struct bitnet_wait) == 24);
-static_assert(sizeof(struct bitnet_stats) == 432);
+static_assert(sizeof(struct bitnet_stats) == 512);
+static_assert(sizeof(struct bitnet_run) == 40);
 
 static int info(struct bitnet_call *call)
 {
@@ -39,7 +40,8 @@ static int info(struct bitnet_call *call)
 		.out_workers = bitnet_workers_count(),
 		.out_features = BITNET_FEATURE_GENERATE | BITNET_FEATURE_SCORE |
 				BITNET_FEATURE_LINEAR | BITNET_FEATURE_SHARED |
-				BITNET_FEATURE_EVENTFD,
+				BITNET_FEATURE_EVENTFD | BITNET_FEATURE_CLASSES |
+				BITNET_FEATURE_RUN,
 		.out_max_model_bytes = min(BN_MAX_IMAGE_BYTES,
 					   bitnet.limit[BITNET_RES_PINNED_BYTES]),
 		.out_max_pinned_bytes = bitnet.limit[BITNET_RES_PINNED_BYTES],
@@ -88,6 +90,7 @@ static const struct bitnet_op ops[] = {
 	OP(CANCEL, bitnet_cancel, bitnet_cancel, __resv, true),
 	OP(WAIT, bitnet_wait, bitnet_wait, timeout_ns, false),
 	OP(STATS, bitnet_stats, bitnet_stats, out_token_ns, false),
+	OP(RUN, bitnet_run, bitnet_run, __resv, true),
 };
 
 union bitnet_any {

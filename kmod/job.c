@@ -6,14 +6,17 @@
  * allocates and sets aside all that the job will ever need, bitnet_jobs_commit() cannot fail.
  * Between the two nobody else sees the job.
  *
- *   PREPARED -> QUEUED -> RUNNABLE <-> STEPPING
- *                  \        | ^          /
- *                   \       v |         /
- *                    \    PARKED       /
- *                     `-----> ENDED <-'
+ *   PREPARED -> QUEUED -> RUNNABLE <-> STEPPING <-> PAUSED
+ *                  \        | ^          /            /
+ *                   \       v |         /            /
+ *                    \    PARKED       /            /
+ *                     `-----> ENDED <-'------------'
  *
  * Whoever ends a job posts its final entry at once. A job that ended while it was part of the step
  * in flight stays in memory until the step is over, and its results are dropped.
+ *
+ * RUN's job (@final is set) goes PREPARED -> INLINE -> ENDED and is in no queue: from its
+ * preparation to its end it has the session to itself (@inlined), and only its caller ends it.
  */
 #include <linux/ktime.h>
 #include <linux/nospec.h>
@@ -22,8 +25,6 @@
 
 #include "bitnet.h"
 #include "trace.h"
-
-#define JOB_SIZE_V1	offsetofend(struct bitnet_job, stop_tokens)
 
 static struct kmem_cache *job_cache;
 static LLIST_HEAD(put_later);
@@ -38,6 +39,7 @@ static void job_destroy(struct bitnet_kjob *job)
 		bitnet_session_put(job->session);
 	else if (job->model)
 		bitnet_model_put(job->model);
+	WARN_ON_ONCE(!list_empty(&job->realtime_node));
 	bitnet_file_put(job->file);
 	memzero_explicit(job, sizeof(*job));
 	kmem_cache_free(job_cache, job);
@@ -172,44 +174,68 @@ static int prepare_tokens(struct bitnet_kjob *job, const struct bitnet_job *u, c
 	return 0;
 }
 
+static int refuse(struct bitnet_refusal *refusal)
+{
+	refusal->why = BITNET_REFUSED_JOBS;
+	return -EDQUOT;
+}
+
 /* Sets aside what the job needs in queues and ring. */
-static int reserve_locked(struct bitnet_kjob *job)
+static int reserve_locked(struct bitnet_kjob *job, struct bitnet_refusal *refusal)
 {
 	struct bitnet_session *session = job->session;
 	struct bitnet_file *file = job->file;
-	int err;
+	int err = 0;
 
 	lockdep_assert_held(&bitnet.lock);
 	if (session && session->closed)
 		return -ENOENT;
+	if (job->final && session->n_jobs)
+		return -EBUSY;
 	if (session && !session->n_jobs && !bn_job_fits(&job->core))
 		return -ERANGE;
 	if (file->n_jobs + file->n_preparing >= BITNET_FILE_JOBS)
-		return -EDQUOT;
-	err = bitnet_charge_locked(file->user, BITNET_RES_JOBS, 1);
+		return refuse(refusal);
+	if (bitnet_charge_locked(file->user, BITNET_RES_JOBS, 1))
+		return refuse(refusal);
+	if (!job->final)
+		err = bitnet_ring_reserve_locked(file->ring);
 	if (err)
-		return err;
-	err = bitnet_ring_reserve_locked(file->ring);
-	if (err) {
-		bitnet_uncharge_locked(file->user, BITNET_RES_JOBS, 1);
-		return err;
-	}
+		goto out_charge;
+	if (job->job_class == BITNET_CLASS_REALTIME)
+		err = bitnet_realtime_admit_locked(job, refusal);
+	if (err)
+		goto out_ring;
 	file->n_preparing++;
-	if (session)
+	if (session) {
 		session->n_jobs++;
+		if (job->final)
+			session->inlined = true;
+	}
 	return 0;
+
+out_ring:
+	file->ring->reserved--;
+out_charge:
+	bitnet_uncharge_locked(file->user, BITNET_RES_JOBS, 1);
+	return err;
 }
 
 /**
  * bitnet_job_prepare() - check a job and set aside all that it will need
- * @file:	has a ring
- * @u:		private copy of the request
+ * @file:	has a ring, unless @final is given
+ * @u:		private copy of the request; with @final not LINEAR
  * @tokens:	input of an in-kernel caller, or NULL: @u->input is a user pointer
+ * @refusal:	out, if the result is -EDQUOT: why
+ * @final:	NULL: for bitnet_jobs_commit(). Else for bitnet_job_commit_inline(): the session
+ *		must have no jobs (-EBUSY), the job must not be REALTIME, and the final entry will
+ *		go here
  *
- * Context: sleeps. Return: the job, for bitnet_jobs_commit() or bitnet_job_abort(), or an ERR_PTR.
+ * Context: sleeps. Return: the job, for one of these or bitnet_job_abort(), or an ERR_PTR.
  */
 struct bitnet_kjob *bitnet_job_prepare(struct bitnet_file *file, const struct bitnet_job *u,
-				       const u32 *tokens)
+				       const u32 *tokens, struct bitnet_refusal *refusal,
+				       struct bitnet_ring_entry *final)
 {
 	struct bitnet_kjob *job;
 	int err;
@@ -221,11 +247,16 @@ struct bitnet_kjob *bitnet_job_prepare(struct bitnet_file *file, const struct bi
 	if (!job)
 		return ERR_PTR(-ENOMEM);
 	atomic_set(&job->refs, 1);
+	INIT_LIST_HEAD(&job->realtime_node);
 	kref_get(&file->ref);
 	job->file = file;
 	job->user_data = u->user_data;
 	job->kind = u->kind;
 	job->flags = u->flags;
+	job->job_class = u->job_class;
+	job->first_token_ns = u->first_token_ns;
+	job->period_ns = u->period_ns;
+	job->final = final;
 
 	if (job->kind == BITNET_JOB_LINEAR) {
 		err = prepare_linear(job, u);
@@ -240,7 +271,7 @@ struct bitnet_kjob *bitnet_job_prepare(struct bitnet_file *file, const struct bi
 	if (err)
 		goto out;
 	spin_lock(&bitnet.lock);
-	err = reserve_locked(job);
+	err = reserve_locked(job, refusal);
 	spin_unlock(&bitnet.lock);
 	if (err)
 		goto out;
@@ -250,77 +281,14 @@ out:
 	return ERR_PTR(err);
 }
 
-/** bitnet_job_abort() - undo bitnet_job_prepare() */
-void bitnet_job_abort(struct bitnet_kjob *job)
-{
-	struct bitnet_file *file = job->file;
-
-	spin_lock(&bitnet.lock);
-	file->n_preparing--;
-	if (job->session)
-		job->session->n_jobs--;
-	file->ring->reserved--;
-	bitnet_uncharge_locked(file->user, BITNET_RES_JOBS, 1);
-	spin_unlock(&bitnet.lock);
-	bitnet_job_put(job);
-}
-
-/*
- * bitnet_job_run_locked() - put a job that is QUEUED, PARKED or STEPPING among the runnable ones
- */
-void bitnet_job_run_locked(struct bitnet_kjob *job)
-{
-	struct bitnet_user *user = job->file->user;
-
-	lockdep_assert_held(&bitnet.lock);
-	if (job->state == BITNET_STATE_PARKED) {
-		list_del(&job->run_node);
-		job->file->n_parked--;
-	}
-	job->state = BITNET_STATE_RUNNABLE;
-	/* Who was idle does not get the time back that he did not use. */
-	if (list_empty(&user->runnable)) {
-		user->attained_ns = max(user->attained_ns, bitnet.floor_ns);
-		list_add_tail(&user->active, &bitnet.active);
-	}
-	job->file->attained_ns = max(job->file->attained_ns, user->floor_ns);
-	list_add_tail(&job->run_node, &user->runnable);
-	WRITE_ONCE(bitnet.runnable, bitnet.runnable + 1);
-}
-
-/** bitnet_job_unrun_locked() - take a RUNNABLE job out; the caller sets its next state */
-void bitnet_job_unrun_locked(struct bitnet_kjob *job)
-{
-	struct bitnet_user *user = job->file->user;
-
-	lockdep_assert_held(&bitnet.lock);
-	list_del(&job->run_node);
-	WRITE_ONCE(bitnet.runnable, bitnet.runnable - 1);
-	if (list_empty(&user->runnable))
-		list_del_init(&user->active);
-}
-
-/*
- * bitnet_job_park_locked() - a RUNNABLE job finds no room in the ring. Then bitnet_ring_notify() is
- * due
- */
-void bitnet_job_park_locked(struct bitnet_kjob *job)
-{
-	bitnet_job_unrun_locked(job);
-	job->state = BITNET_STATE_PARKED;
-	list_add_tail(&job->run_node, &job->file->parked);
-	job->file->n_parked++;
-	bitnet_ring_park_locked(job->file);
-}
-
-static void count_end_locked(struct bitnet_counters *count, int error)
+static void count_end_locked(const struct bitnet_kjob *job, int error)
 {
 	if (!error)
-		count->jobs_done++;
+		bitnet_count_locked(job, jobs_done, 1);
 	else if (error == -ECANCELED)
-		count->jobs_cancelled++;
+		bitnet_count_locked(job, jobs_cancelled, 1);
 	else
-		count->jobs_failed++;
+		bitnet_count_locked(job, jobs_failed, 1);
 }
 
 /* Ends @job alone, without a look at those behind it. */
@@ -342,44 +310,56 @@ static void end_one_locked(struct bitnet_kjob *job, int error, struct list_head 
 		break;
 	case BITNET_STATE_PARKED:
 		list_del(&job->run_node);
+		file->user->n_parked--;
 		if (!--file->n_parked)
 			WRITE_ONCE(file->ring->header->flags, 0);
 		break;
 	case BITNET_STATE_STEPPING:
+	case BITNET_STATE_PAUSED:
 		bitnet_workers_leave_locked(job);
+		break;
+	case BITNET_STATE_INLINE:
+		job->session->inlined = false;
 		break;
 	default:
 		break;
 	}
 	job->state = BITNET_STATE_ENDED;
+	bitnet_realtime_leave_locked(job);
 	list_del(&job->file_node);
 	file->n_jobs--;
 	bitnet_uncharge_locked(file->user, BITNET_RES_JOBS, 1);
 	if (job->session) {
-		list_del(&job->session_node);
+		if (!job->final)
+			list_del(&job->session_node);
 		job->session->n_jobs--;
 		entry.position = job->session->kv.n_past;
 	}
 	if (!error)
 		entry.reason = job->session ? job->core.reason : BITNET_REASON_LENGTH;
 
-	file->ring->reserved--;
-	bitnet_ring_post_locked(file, &entry);
-	count_end_locked(&file->count, error);
-	count_end_locked(&bitnet.count, error);
+	if (job->final) {
+		*job->final = entry;
+	} else {
+		file->ring->reserved--;
+		bitnet_ring_post_locked(file, &entry);
+	}
+	count_end_locked(job, error);
 	trace_bitnet_job_done(job, error);
 	bitnet_event_job_locked(job, error);
 	list_add_tail(&job->entry_node, ended);
 }
 
 /*
- * Lets the first job of the session run; ends those that do not fit behind what their forerunners
- * left.
+ * Lets the first job of the session run, unless a RUN has it; ends those that do not fit behind
+ * what their forerunners left.
  */
 static void session_next_locked(struct bitnet_session *session, struct list_head *ended)
 {
 	struct bitnet_kjob *job;
 
+	if (session->inlined)
+		return;
 	while ((job = list_first_entry_or_null(&session->jobs, struct bitnet_kjob, session_node))) {
 		if (bn_job_fits(&job->core)) {
 			bitnet_job_run_locked(job);
@@ -425,20 +405,50 @@ void bitnet_jobs_ended(struct list_head *ended, bool later)
 	}
 }
 
-static void commit_locked(struct bitnet_kjob *job, struct list_head *ended)
+/** bitnet_job_abort() - undo bitnet_job_prepare() */
+void bitnet_job_abort(struct bitnet_kjob *job)
+{
+	struct bitnet_file *file = job->file;
+	LIST_HEAD(ended);
+
+	spin_lock(&bitnet.lock);
+	file->n_preparing--;
+	if (job->session)
+		job->session->n_jobs--;
+	bitnet_realtime_leave_locked(job);
+	if (job->final) {
+		/* Jobs that came meanwhile have waited for it. */
+		job->session->inlined = false;
+		session_next_locked(job->session, &ended);
+	} else {
+		file->ring->reserved--;
+	}
+	bitnet_uncharge_locked(file->user, BITNET_RES_JOBS, 1);
+	spin_unlock(&bitnet.lock);
+	if (job->final)
+		bitnet_workers_kick();
+	bitnet_jobs_ended(&ended, false);
+	bitnet_job_put(job);
+}
+
+static void accept_locked(struct bitnet_kjob *job)
 {
 	struct bitnet_file *file = job->file;
 
 	job->submit_ns = ktime_get_ns();
 	job->last_ns = job->submit_ns;
 	job->arrival = bitnet.next_arrival++;
-	job->state = BITNET_STATE_QUEUED;
 	file->n_preparing--;
 	file->n_jobs++;
 	list_add_tail(&job->file_node, &file->jobs);
-	file->count.jobs_submitted++;
-	bitnet.count.jobs_submitted++;
+	bitnet_count_locked(job, jobs_submitted, 1);
 	trace_bitnet_job_submit(job);
+}
+
+static void commit_locked(struct bitnet_kjob *job, struct list_head *ended)
+{
+	accept_locked(job);
+	job->state = BITNET_STATE_QUEUED;
 	if (!job->session) {
 		bitnet_job_run_locked(job);
 		return;
@@ -469,6 +479,23 @@ void bitnet_jobs_commit(struct list_head *jobs)
 	bitnet_jobs_ended(&ended, false);
 }
 
+/**
+ * bitnet_job_commit_inline() - accept a prepared job that its caller computes now
+ * @job:	prepared with a place for its final entry
+ *
+ * Nobody but the caller ends it, with bitnet_job_end_locked(): when it ends itself, or soon after
+ * @stop was set.
+ * Context: no locks held.
+ */
+void bitnet_job_commit_inline(struct bitnet_kjob *job)
+{
+	spin_lock(&bitnet.lock);
+	accept_locked(job);
+	job->state = BITNET_STATE_INLINE;
+	bitnet_job_started_locked(job, job->submit_ns);
+	spin_unlock(&bitnet.lock);
+}
+
 static void abort_all(struct list_head *jobs)
 {
 	struct bitnet_kjob *job, *next;
@@ -482,12 +509,13 @@ static void abort_all(struct list_head *jobs)
 int bitnet_submit(struct bitnet_call *call)
 {
 	struct bitnet_submit *u = call->u;
+	struct bitnet_refusal refusal = {};
 	struct bitnet_job request;
 	struct bitnet_kjob *job;
 	LIST_HEAD(jobs);
 	int err = 0;
 
-	if (u->flags || !u->count || u->job_size < JOB_SIZE_V1)
+	if (u->flags || !u->count || u->job_size < BITNET_JOB_SIZE_V1)
 		return -EINVAL;
 	if (u->count > BITNET_MAX_SUBMIT || u->job_size > BITNET_MAX_STRUCT_BYTES)
 		return -E2BIG;
@@ -503,7 +531,7 @@ int bitnet_submit(struct bitnet_call *call)
 					    u->job_size);
 		if (err)
 			goto out;
-		job = bitnet_job_prepare(call->file, &request, NULL);
+		job = bitnet_job_prepare(call->file, &request, NULL, &refusal, NULL);
 		if (IS_ERR(job)) {
 			u->out_error = PTR_ERR(job);
 			break;
@@ -511,6 +539,9 @@ int bitnet_submit(struct bitnet_call *call)
 		list_add_tail(&job->file_node, &jobs);
 		u->out_accepted++;
 	}
+	u->out_refusal = refusal.why;
+	u->out_load_ppm = refusal.load_ppm;
+	u->out_step_ns = refusal.why > BITNET_REFUSED_JOBS ? refusal.step_ns : 0;
 	err = bitnet_respond(call);
 	if (err)
 		goto out;
@@ -521,8 +552,21 @@ out:
 	return err;
 }
 
+/*
+ * Tells who computes RUN's job to end it: until he is out of the section, nobody else may have the
+ * session. Return: false if he has been told before.
+ */
+static bool stop_locked(struct bitnet_kjob *job)
+{
+	bool before = job->stop;
+
+	lockdep_assert_held(&bitnet.lock);
+	WRITE_ONCE(job->stop, true);
+	return !before;
+}
+
 /**
- * bitnet_jobs_cancel() - end jobs of a file
+ * bitnet_jobs_cancel() - end jobs of a file; RUN's end a moment later
  * @file:	whose
  * @user_data:	those with it; NULL: all
  *
@@ -537,9 +581,14 @@ u32 bitnet_jobs_cancel(struct bitnet_file *file, const u64 *user_data)
 
 	spin_lock(&bitnet.lock);
 	/* First find them all: ending one may end others of its session. */
-	list_for_each_entry(job, &file->jobs, file_node)
-		if (!user_data || job->user_data == *user_data)
+	list_for_each_entry(job, &file->jobs, file_node) {
+		if (user_data && job->user_data != *user_data)
+			continue;
+		if (!job->final)
 			list_add(&job->entry_node, &match);
+		else if (stop_locked(job))
+			n++;
+	}
 	/* Last ones first, so that none is started only to be cancelled. */
 	list_for_each_entry_safe(job, next, &match, entry_node) {
 		list_del(&job->entry_node);
@@ -568,7 +617,7 @@ static u32 count_jobs(struct bitnet_file *file, u64 user_data)
 
 	spin_lock(&bitnet.lock);
 	list_for_each_entry(job, &file->jobs, file_node)
-		n += job->user_data == user_data;
+		n += job->user_data == user_data && !job->stop;
 	spin_unlock(&bitnet.lock);
 	return n;
 }

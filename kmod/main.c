@@ -62,15 +62,17 @@ static int __init limits_init(void)
 	bitnet.limit[BITNET_RES_PINNED_BYTES] = limit_bytes(max_pinned_mb, ram / 4 * 3);
 	bitnet.limit[BITNET_RES_KV_BYTES] = limit_bytes(max_kv_mb, ram / 2);
 
-	bitnet.limit_user[BITNET_RES_FILES] = BITNET_USER_FILES;
-	bitnet.limit_user[BITNET_RES_MODELS] = BITNET_USER_MODELS;
-	bitnet.limit_user[BITNET_RES_SESSIONS] = BITNET_USER_SESSIONS;
-	bitnet.limit_user[BITNET_RES_JOBS] = BITNET_USER_JOBS;
-	bitnet.limit_user[BITNET_RES_RING_BYTES] = BITNET_USER_RING_BYTES;
-	bitnet.limit_user[BITNET_RES_PINNED_BYTES] =
+	bitnet.limit_start[BITNET_RES_FILES] = BITNET_USER_FILES;
+	bitnet.limit_start[BITNET_RES_MODELS] = BITNET_USER_MODELS;
+	bitnet.limit_start[BITNET_RES_SESSIONS] = BITNET_USER_SESSIONS;
+	bitnet.limit_start[BITNET_RES_JOBS] = BITNET_USER_JOBS;
+	bitnet.limit_start[BITNET_RES_RING_BYTES] = BITNET_USER_RING_BYTES;
+	bitnet.limit_start[BITNET_RES_PINNED_BYTES] =
 		bitnet.limit[BITNET_RES_PINNED_BYTES] / 100 * user_percent;
-	bitnet.limit_user[BITNET_RES_KV_BYTES] =
+	bitnet.limit_start[BITNET_RES_KV_BYTES] =
 		bitnet.limit[BITNET_RES_KV_BYTES] / 100 * user_percent;
+	memcpy(bitnet.limit_user, bitnet.limit_start, sizeof(bitnet.limit_user));
+	bitnet.batch_floor_ppm = BITNET_BATCH_FLOOR_PPM;
 	return 0;
 }
 

@@ -203,6 +203,7 @@ static struct bitnet_model *model_create(struct bitnet_user *user,
 		goto out;
 	bn_step_init(&model->step, &model->core, bitnet.ops, model->scratch);
 	model->step.dense = !bitnet.sparse;
+	bn_costs_guess(&model->costs, &model->core, bitnet.ops->macs_per_us);
 	return model;
 out:
 	bitnet_model_put(model);

@@ -6,20 +6,25 @@
  * queue of fixed length, and a work item makes messages of them; when the queue is full, events are
  * lost, never time.
  */
+#include <linux/cpumask.h>
 #include <linux/ktime.h>
 #include <linux/user_namespace.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
 
-#include <linux/bitnet_genl.h>
-
 #include "bitnet.h"
 
-#define EVENTS	256
+#define EVENTS		256
+#define CPUS_BYTES	4096	/* longest list of CPUs */
 
 struct event {
 	u8 cmd;
 	u64 time_ns;
+	u64 ns;			/* how late, or throttled */
+	/* worker */
+	unsigned int cpu;
+	bool parked, online;
+	/* model, job */
 	kuid_t uid;
 	/* job */
 	pid_t pid;
@@ -41,6 +46,19 @@ static struct event events[EVENTS];
 static u32 event_head, event_tail;
 
 static struct genl_family family;
+static bool registered;		/* the family; read without a lock */
+
+/* The limits of a user that can be set, as netlink names them. */
+static const struct {
+	int attr;
+	enum bitnet_resource what;
+	u32 bit;
+} limits[] = {
+	{ BITNET_A_MAX_SESSIONS, BITNET_RES_SESSIONS, BITNET_LIMIT_SESSIONS },
+	{ BITNET_A_MAX_JOBS, BITNET_RES_JOBS, BITNET_LIMIT_JOBS },
+	{ BITNET_A_MAX_KV_BYTES, BITNET_RES_KV_BYTES, BITNET_LIMIT_KV_BYTES },
+	{ BITNET_A_MAX_PINNED_BYTES, BITNET_RES_PINNED_BYTES, BITNET_LIMIT_PINNED_BYTES },
+};
 
 static int put_u64(struct sk_buff *skb, int attr, u64 value)
 {
@@ -53,13 +71,26 @@ static int put_uid(struct sk_buff *skb, kuid_t uid)
 	return nla_put_u32(skb, BITNET_A_UID, from_kuid_munged(&init_user_ns, uid));
 }
 
+static int put_default_limits(struct sk_buff *skb)
+{
+	int err = 0;
+
+	lockdep_assert_held(&bitnet.lock);
+	for (int i = 0; i < ARRAY_SIZE(limits) && !err; i++)
+		err = put_u64(skb, limits[i].attr,
+			      min(bitnet.limit_user[limits[i].what], bitnet.limit[limits[i].what]));
+	return err;
+}
+
 static int put_totals(struct sk_buff *skb)
 {
 	struct bitnet_counters *count = &bitnet.count;
 	u64 *used = bitnet.used;
 
 	lockdep_assert_held(&bitnet.lock);
-	return nla_put_u32(skb, BITNET_A_MODELS, used[BITNET_RES_MODELS]) ||
+	return put_default_limits(skb) ||
+	       nla_put_u32(skb, BITNET_A_BATCH_FLOOR, bitnet.batch_floor_ppm) ||
+	       nla_put_u32(skb, BITNET_A_MODELS, used[BITNET_RES_MODELS]) ||
 	       nla_put_u32(skb, BITNET_A_SESSIONS, used[BITNET_RES_SESSIONS]) ||
 	       nla_put_u32(skb, BITNET_A_JOBS, used[BITNET_RES_JOBS]) ||
 	       nla_put_u32(skb, BITNET_A_FILES, used[BITNET_RES_FILES]) ||
@@ -153,6 +184,17 @@ static int get_models(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
+/* What a file, or a user, has had so far. */
+static int put_account(struct sk_buff *skb, const struct bitnet_counters *count)
+{
+	return put_u64(skb, BITNET_A_TOKENS_IN, count->tokens_in) ||
+	       put_u64(skb, BITNET_A_TOKENS_OUT, count->tokens_out) ||
+	       put_u64(skb, BITNET_A_CPU_NS, count->cpu_ns) ||
+	       put_u64(skb, BITNET_A_QUEUE_NS, count->queue_ns) ||
+	       put_u64(skb, BITNET_A_LATE, count->late) ||
+	       put_u64(skb, BITNET_A_REALTIME_TOKENS, count->realtime_tokens);
+}
+
 static int dump_file(const struct bitnet_file *file, const struct dump *dump)
 {
 	struct sk_buff *skb = dump->skb;
@@ -166,9 +208,7 @@ static int dump_file(const struct bitnet_file *file, const struct dump *dump)
 	    nla_put_u32(skb, BITNET_A_SESSIONS, file->n_sessions) ||
 	    nla_put_u32(skb, BITNET_A_JOBS, file->n_jobs) ||
 	    nla_put_u32(skb, BITNET_A_PARKED, file->n_parked) ||
-	    put_u64(skb, BITNET_A_TOKENS_IN, file->count.tokens_in) ||
-	    put_u64(skb, BITNET_A_TOKENS_OUT, file->count.tokens_out) ||
-	    put_u64(skb, BITNET_A_CPU_NS, file->count.cpu_ns)) {
+	    put_account(skb, &file->count) || put_u64(skb, BITNET_A_FILE_ID, file->id)) {
 		genlmsg_cancel(skb, head);
 		return -EMSGSIZE;
 	}
@@ -194,15 +234,166 @@ static int get_stats(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
-/* No request has attributes. */
-static const struct nla_policy policy[BITNET_A_PAD + 1] = {
+static int put_limits(struct sk_buff *skb, const struct bitnet_user *user)
+{
+	u32 own = 0;
+	int err = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(limits) && !err; i++) {
+		if (user->own.which & BIT(limits[i].what))
+			own |= limits[i].bit;
+		err = put_u64(skb, limits[i].attr, bitnet_user_limit_locked(user, limits[i].what));
+	}
+	return err ?: nla_put_u32(skb, BITNET_A_OWN_LIMITS, own);
+}
+
+static int dump_user(const struct bitnet_user *user, void *arg)
+{
+	const struct dump *dump = arg;
+	struct sk_buff *skb = dump->skb;
+	void *head = dump_start(dump, BITNET_CMD_GET_USERS);
+
+	if (!head)
+		return -EMSGSIZE;
+	if (put_uid(skb, user->uid) ||
+	    nla_put_u32(skb, BITNET_A_FILES, user->used[BITNET_RES_FILES]) ||
+	    nla_put_u32(skb, BITNET_A_MODELS, user->used[BITNET_RES_MODELS]) ||
+	    nla_put_u32(skb, BITNET_A_SESSIONS, user->used[BITNET_RES_SESSIONS]) ||
+	    nla_put_u32(skb, BITNET_A_JOBS, user->used[BITNET_RES_JOBS]) ||
+	    put_account(skb, &user->count) ||
+	    put_u64(skb, BITNET_A_KV_BYTES, user->used[BITNET_RES_KV_BYTES]) ||
+	    put_u64(skb, BITNET_A_PINNED_BYTES, user->used[BITNET_RES_PINNED_BYTES]) ||
+	    put_limits(skb, user)) {
+		genlmsg_cancel(skb, head);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, head);
+	return 0;
+}
+
+static int get_users(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct dump dump = { .skb = skb, .cb = cb, .admin = true };
+
+	cb->args[0] = bitnet_users_each((unsigned long)cb->args[0], dump_user, &dump);
+	return skb->len;
+}
+
+static int dump_worker(const struct bitnet_worker_info *worker, void *arg)
+{
+	const struct dump *dump = arg;
+	struct sk_buff *skb = dump->skb;
+	void *head = dump_start(dump, BITNET_CMD_GET_WORKERS);
+
+	if (!head)
+		return -EMSGSIZE;
+	if (nla_put_u32(skb, BITNET_A_CPU, worker->cpu) ||
+	    nla_put_u8(skb, BITNET_A_WORKER_PARKED, worker->parked) ||
+	    nla_put_u8(skb, BITNET_A_ONLINE, worker->online) ||
+	    put_u64(skb, BITNET_A_CPU_NS, worker->cpu_ns) ||
+	    put_u64(skb, BITNET_A_SECTION_MAX_NS, worker->section_max_ns) ||
+	    put_u64(skb, BITNET_A_THROTTLED_NS, worker->throttled_ns)) {
+		genlmsg_cancel(skb, head);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, head);
+	return 0;
+}
+
+static int get_workers(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct dump dump = { .skb = skb, .cb = cb };
+
+	cb->args[0] = bitnet_workers_each(cb->args[0], dump_worker, &dump);
+	return skb->len;
+}
+
+static int set_limits(struct sk_buff *request, struct genl_info *info)
+{
+	struct bitnet_limits change = {};
+	kuid_t uid;
+
+	for (int i = 0; i < ARRAY_SIZE(limits); i++) {
+		const struct nlattr *most = info->attrs[limits[i].attr];
+
+		if (!most)
+			continue;
+		change.which |= BIT(limits[i].what);
+		change.most[limits[i].what] = nla_get_u64(most);
+	}
+	if (!change.which)
+		return -EINVAL;
+	if (!info->attrs[BITNET_A_UID])
+		return bitnet_limits_set(NULL, &change);
+	uid = make_kuid(&init_user_ns, nla_get_u32(info->attrs[BITNET_A_UID]));
+	return uid_valid(uid) ? bitnet_limits_set(&uid, &change) : -EINVAL;
+}
+
+static int set_workers(struct sk_buff *request, struct genl_info *info)
+{
+	cpumask_var_t cpus;
+	int err;
+
+	if (!info->attrs[BITNET_A_CPUS])
+		return -EINVAL;
+	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+	err = cpulist_parse(nla_data(info->attrs[BITNET_A_CPUS]), cpus) ? -EINVAL :
+		bitnet_workers_set(cpus);
+	free_cpumask_var(cpus);
+	return err;
+}
+
+static int set_floor(struct sk_buff *request, struct genl_info *info)
+{
+	u32 ppm;
+
+	if (!info->attrs[BITNET_A_BATCH_FLOOR])
+		return -EINVAL;
+	ppm = nla_get_u32(info->attrs[BITNET_A_BATCH_FLOOR]);
+	if (ppm > BITNET_MAX_FLOOR_PPM)
+		return -EINVAL;
+	WRITE_ONCE(bitnet.batch_floor_ppm, ppm);
+	return 0;
+}
+
+/* Queries have no attributes. What a policy does not name is refused. */
+static const struct nla_policy no_policy[BITNET_A_PAD + 1] = {
 	[BITNET_A_PAD] = { .type = NLA_REJECT },
 };
 
-static const struct genl_small_ops ops[] = {
+static const struct nla_policy limits_policy[BITNET_A_MAX_PINNED_BYTES + 1] = {
+	[BITNET_A_UID] = { .type = NLA_U32 },
+	[BITNET_A_MAX_SESSIONS] = { .type = NLA_U64 },
+	[BITNET_A_MAX_JOBS] = { .type = NLA_U64 },
+	[BITNET_A_MAX_KV_BYTES] = { .type = NLA_U64 },
+	[BITNET_A_MAX_PINNED_BYTES] = { .type = NLA_U64 },
+};
+
+static const struct nla_policy workers_policy[BITNET_A_CPUS + 1] = {
+	[BITNET_A_CPUS] = { .type = NLA_NUL_STRING, .len = CPUS_BYTES - 1 },
+};
+
+static const struct nla_policy floor_policy[BITNET_A_BATCH_FLOOR + 1] = {
+	[BITNET_A_BATCH_FLOOR] = { .type = NLA_U32 },
+};
+
+static const struct genl_small_ops queries[] = {
 	{ .cmd = BITNET_CMD_GET_INFO, .doit = get_info },
 	{ .cmd = BITNET_CMD_GET_MODELS, .dumpit = get_models },
 	{ .cmd = BITNET_CMD_GET_STATS, .dumpit = get_stats, .flags = GENL_ADMIN_PERM },
+	{ .cmd = BITNET_CMD_GET_USERS, .dumpit = get_users, .flags = GENL_ADMIN_PERM },
+	{ .cmd = BITNET_CMD_GET_WORKERS, .dumpit = get_workers },
+};
+
+#define SETTING(name, fn)							\
+	{ .cmd = BITNET_CMD_SET_##name, .doit = set_##fn, .policy = fn##_policy,	\
+	  .maxattr = ARRAY_SIZE(fn##_policy) - 1, .flags = GENL_ADMIN_PERM }
+
+static const struct genl_ops settings[] = {
+	SETTING(LIMITS, limits),
+	SETTING(WORKERS, workers),
+	SETTING(FLOOR, floor),
 };
 
 static const struct genl_multicast_group groups[] = {
@@ -213,30 +404,57 @@ static struct genl_family family __ro_after_init = {
 	.name = BITNET_GENL_NAME,
 	.version = BITNET_GENL_VERSION,
 	.maxattr = BITNET_A_PAD,
-	.policy = policy,
+	.policy = no_policy,
 	.netnsok = false,
 	.module = THIS_MODULE,
-	.small_ops = ops,
-	.n_small_ops = ARRAY_SIZE(ops),
+	.small_ops = queries,
+	.n_small_ops = ARRAY_SIZE(queries),
+	.ops = settings,
+	.n_ops = ARRAY_SIZE(settings),
 	.resv_start_op = BITNET_CMD_UNSPEC + 1,
 	.mcgrps = groups,
 	.n_mcgrps = ARRAY_SIZE(groups),
 };
 
-static int put_event(struct sk_buff *skb, const struct event *e)
+static int put_model_event(struct sk_buff *skb, const struct event *e)
 {
-	if (put_uid(skb, e->uid) || put_u64(skb, BITNET_A_TIME_NS, e->time_ns))
-		return -EMSGSIZE;
-	if (e->cmd == BITNET_CMD_EVENT_MODEL_LOADED || e->cmd == BITNET_CMD_EVENT_MODEL_UNLOADED)
-		return nla_put_string(skb, BITNET_A_NAME, e->name) ||
-		       put_u64(skb, BITNET_A_MODEL_BYTES, e->bytes) ||
-		       nla_put_u8(skb, BITNET_A_SHARED, e->shared) ? -EMSGSIZE : 0;
-	return nla_put_u32(skb, BITNET_A_PID, e->pid) ||
+	return put_uid(skb, e->uid) || nla_put_string(skb, BITNET_A_NAME, e->name) ||
+	       put_u64(skb, BITNET_A_MODEL_BYTES, e->bytes) ||
+	       nla_put_u8(skb, BITNET_A_SHARED, e->shared);
+}
+
+static int put_job_event(struct sk_buff *skb, const struct event *e)
+{
+	return put_uid(skb, e->uid) || nla_put_u32(skb, BITNET_A_PID, e->pid) ||
 	       nla_put_u32(skb, BITNET_A_JOB_KIND, e->kind) ||
 	       put_u64(skb, BITNET_A_TOKENS_IN, e->tokens_in) ||
 	       put_u64(skb, BITNET_A_TOKENS_OUT, e->tokens_out) ||
 	       put_u64(skb, BITNET_A_CPU_NS, e->cpu_ns) ||
-	       nla_put_s32(skb, BITNET_A_ERROR, e->error) ? -EMSGSIZE : 0;
+	       nla_put_s32(skb, BITNET_A_ERROR, e->error);
+}
+
+/* Return: not 0 if the message has no room. */
+static int put_event(struct sk_buff *skb, const struct event *e)
+{
+	if (put_u64(skb, BITNET_A_TIME_NS, e->time_ns))
+		return -EMSGSIZE;
+	switch (e->cmd) {
+	case BITNET_CMD_EVENT_MODEL_LOADED:
+	case BITNET_CMD_EVENT_MODEL_UNLOADED:
+		return put_model_event(skb, e);
+	case BITNET_CMD_EVENT_DEADLINE_MISSED:
+		return put_uid(skb, e->uid) || nla_put_u32(skb, BITNET_A_PID, e->pid) ||
+		       put_u64(skb, BITNET_A_LATE_NS, e->ns);
+	case BITNET_CMD_EVENT_OVERLOAD:
+		return nla_put_u32(skb, BITNET_A_CPU, e->cpu) ||
+		       put_u64(skb, BITNET_A_THROTTLED_NS, e->ns);
+	case BITNET_CMD_EVENT_WORKER:
+		return nla_put_u32(skb, BITNET_A_CPU, e->cpu) ||
+		       nla_put_u8(skb, BITNET_A_WORKER_PARKED, e->parked) ||
+		       nla_put_u8(skb, BITNET_A_ONLINE, e->online);
+	default:
+		return put_job_event(skb, e);
+	}
 }
 
 static void send_event(const struct event *e)
@@ -280,7 +498,7 @@ static DECLARE_WORK(event_work, send_events);
 
 static void queue_event(const struct event *e)
 {
-	if (!genl_has_listeners(&family, &init_net, 0))
+	if (!READ_ONCE(registered) || !genl_has_listeners(&family, &init_net, 0))
 		return;
 	spin_lock(&event_lock);
 	if (event_tail - event_head < EVENTS)
@@ -323,9 +541,67 @@ void bitnet_event_job_locked(const struct bitnet_kjob *job, int error)
 	queue_event(&e);
 }
 
+/** bitnet_event_late_locked() - a token of a REALTIME job was made @late_ns after it was due */
+void bitnet_event_late_locked(const struct bitnet_kjob *job, u64 late_ns)
+{
+	const struct event e = {
+		.cmd = BITNET_CMD_EVENT_DEADLINE_MISSED,
+		.time_ns = ktime_get_ns(),
+		.ns = late_ns,
+		.uid = job->file->user->uid,
+		.pid = job->file->tgid,
+	};
+
+	lockdep_assert_held(&bitnet.lock);
+	queue_event(&e);
+}
+
+/**
+ * bitnet_event_overload() - a worker was kept from work that was there
+ * @cpu:	its CPU
+ * @throttled_ns: for so long
+ *
+ * Context: any but interrupts.
+ */
+void bitnet_event_overload(unsigned int cpu, u64 throttled_ns)
+{
+	const struct event e = {
+		.cmd = BITNET_CMD_EVENT_OVERLOAD,
+		.time_ns = ktime_get_ns(),
+		.ns = throttled_ns,
+		.cpu = cpu,
+	};
+
+	queue_event(&e);
+}
+
+/**
+ * bitnet_event_worker() - a worker's state has changed
+ * @cpu:	its CPU
+ * @parked:	the administrator lets it rest
+ * @online:	its CPU is
+ *
+ * Context: any but interrupts.
+ */
+void bitnet_event_worker(unsigned int cpu, bool parked, bool online)
+{
+	const struct event e = {
+		.cmd = BITNET_CMD_EVENT_WORKER,
+		.time_ns = ktime_get_ns(),
+		.cpu = cpu,
+		.parked = parked,
+		.online = online,
+	};
+
+	queue_event(&e);
+}
+
 int __init bitnet_netlink_init(void)
 {
-	return genl_register_family(&family);
+	int err = genl_register_family(&family);
+
+	WRITE_ONCE(registered, !err);
+	return err;
 }
 
 /** bitnet_netlink_exit() - nobody makes events any more; those that were made are sent */

@@ -313,6 +313,30 @@ __poll_t bitnet_ring_poll(struct bitnet_file *file)
 	return used ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
+/* Can any job make an entry although the process consumes nothing? */
+static bool goes_on_locked(const struct bitnet_file *file)
+{
+	const struct bitnet_kjob *job;
+
+	list_for_each_entry(job, &file->jobs, file_node) {
+		switch (job->state) {
+		case BITNET_STATE_RUNNABLE:
+		case BITNET_STATE_STEPPING:
+		case BITNET_STATE_PAUSED:
+		case BITNET_STATE_DELIVERED:
+			return true;
+		case BITNET_STATE_QUEUED:
+			/* Behind a RUN, which needs no ring; or behind one that is here, too. */
+			if (job->session->inlined)
+				return true;
+			break;
+		default:
+			break;
+		}
+	}
+	return false;
+}
+
 /* Enough there, or nothing left that could make more before the process consumes? */
 static bool wait_over(struct bitnet_file *file, u32 min_entries, u32 *used)
 {
@@ -321,7 +345,7 @@ static bool wait_over(struct bitnet_file *file, u32 min_entries, u32 *used)
 	spin_lock(&bitnet.lock);
 	kick = bitnet_ring_refresh_locked(file);
 	*used = bitnet_ring_used_locked(file->ring);
-	over = *used >= min_entries || file->n_jobs == file->n_parked;
+	over = *used >= min_entries || !goes_on_locked(file);
 	spin_unlock(&bitnet.lock);
 	if (kick)
 		bitnet_workers_kick();

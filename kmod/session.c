@@ -101,8 +101,9 @@ static void session_destroy(struct kref *ref)
 	struct bitnet_session *session = container_of(ref, struct bitnet_session, ref);
 
 	WARN_ON_ONCE(session->n_jobs);
+	bitnet_inline_destroy(session->inl);
 	bitnet_big_free(session->kv.data, session->kv_bytes);
-	bitnet_uncharge(session->user, BITNET_RES_KV_BYTES, session->kv_bytes);
+	bitnet_uncharge(session->user, BITNET_RES_KV_BYTES, session->kv_bytes + session->inl_bytes);
 	bitnet_uncharge(session->user, BITNET_RES_SESSIONS, 1);
 	bitnet_user_put(session->user);
 	atomic_dec(&session->model->sessions);
@@ -139,7 +140,7 @@ static void file_account(struct bitnet_file *file, const struct bitnet_session *
 {
 	spin_lock(&bitnet.lock);
 	file->n_sessions += sign;
-	file->kv_bytes += sign * (s64)session->kv_bytes;
+	file->kv_bytes += sign * (s64)(session->kv_bytes + session->inl_bytes);
 	spin_unlock(&bitnet.lock);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * stats.c - counters: of a file by ioctl, of the device in debugfs
+ * stats.c - counters: of a file, a session or a user by ioctl, of the device in debugfs
  */
 #include <linux/debugfs.h>
 #include <linux/log2.h>
@@ -16,31 +16,99 @@ u32 bitnet_bucket(u64 ns)
 	return ns < 2 ? 0 : min_t(u32, ilog2(ns), BITNET_HIST_BUCKETS - 1);
 }
 
-int bitnet_stats(struct bitnet_call *call)
+static void fill_counters(struct bitnet_stats *u, const struct bitnet_counters *count)
 {
-	struct bitnet_stats *u = call->u;
-	struct bitnet_file *file = call->file;
+	u->out_jobs_submitted = count->jobs_submitted;
+	u->out_jobs_done = count->jobs_done;
+	u->out_jobs_failed = count->jobs_failed;
+	u->out_jobs_cancelled = count->jobs_cancelled;
+	u->out_tokens_in = count->tokens_in;
+	u->out_tokens_out = count->tokens_out;
+	u->out_cpu_ns = count->cpu_ns;
+	u->out_queue_ns = count->queue_ns;
+	u->out_weight_bytes = count->weight_bytes;
+	u->out_late = count->late;
+	u->out_realtime_tokens = count->realtime_tokens;
+	memcpy(u->out_class_cpu_ns, count->class_cpu_ns, sizeof(u->out_class_cpu_ns));
+	memcpy(u->out_token_ns, count->token_ns, sizeof(u->out_token_ns));
+}
 
-	if (u->flags)
-		return -EINVAL;
-	spin_lock(&bitnet.lock);
+static void fill_limits_locked(struct bitnet_stats *u, const struct bitnet_user *user)
+{
+	u->out_limit_sessions = bitnet_user_limit_locked(user, BITNET_RES_SESSIONS);
+	u->out_limit_jobs = bitnet_user_limit_locked(user, BITNET_RES_JOBS);
+	u->out_limit_kv_bytes = bitnet_user_limit_locked(user, BITNET_RES_KV_BYTES);
+	u->out_limit_pinned_bytes = bitnet_user_limit_locked(user, BITNET_RES_PINNED_BYTES);
+}
+
+static void fill_file_locked(struct bitnet_stats *u, const struct bitnet_file *file)
+{
 	u->out_models = file->n_models;
 	u->out_sessions = file->n_sessions;
 	u->out_jobs = file->n_jobs;
 	u->out_parked = file->n_parked;
-	u->out_jobs_submitted = file->count.jobs_submitted;
-	u->out_jobs_done = file->count.jobs_done;
-	u->out_jobs_failed = file->count.jobs_failed;
-	u->out_jobs_cancelled = file->count.jobs_cancelled;
-	u->out_tokens_in = file->count.tokens_in;
-	u->out_tokens_out = file->count.tokens_out;
-	u->out_cpu_ns = file->count.cpu_ns;
-	u->out_queue_ns = file->count.queue_ns;
 	u->out_pinned_bytes = file->pinned_bytes;
 	u->out_kv_bytes = file->kv_bytes;
-	u->out_weight_bytes = file->count.weight_bytes;
-	memcpy(u->out_token_ns, file->count.token_ns, sizeof(u->out_token_ns));
+	fill_counters(u, &file->count);
+}
+
+/* Jobs that SUBMIT is preparing are among a user's. */
+static void fill_user_locked(struct bitnet_stats *u, const struct bitnet_user *user)
+{
+	u->out_models = user->used[BITNET_RES_MODELS];
+	u->out_sessions = user->used[BITNET_RES_SESSIONS];
+	u->out_jobs = user->used[BITNET_RES_JOBS];
+	u->out_parked = user->n_parked;
+	u->out_pinned_bytes = user->used[BITNET_RES_PINNED_BYTES];
+	u->out_kv_bytes = user->used[BITNET_RES_KV_BYTES];
+	fill_counters(u, &user->count);
+}
+
+static void fill_session_locked(struct bitnet_stats *u, const struct bitnet_session *session)
+{
+	const struct bitnet_kjob *job;
+
+	u->out_models = 0;
+	u->out_sessions = 0;
+	u->out_jobs = 0;
+	u->out_parked = 0;
+	list_for_each_entry(job, &session->jobs, session_node) {
+		u->out_jobs++;
+		u->out_parked += job->state == BITNET_STATE_PARKED;
+	}
+	u->out_pinned_bytes = 0;
+	u->out_kv_bytes = session->kv_bytes;
+	fill_counters(u, &session->count);
+}
+
+int bitnet_stats(struct bitnet_call *call)
+{
+	struct bitnet_stats *u = call->u;
+	struct bitnet_file *file = call->file;
+	struct bitnet_session *session = NULL;
+
+	if (u->__resv || (u->flags && u->flags != BITNET_STATS_F_SESSION &&
+			  u->flags != BITNET_STATS_F_USER))
+		return -EINVAL;
+	if (u->flags == BITNET_STATS_F_SESSION) {
+		session = bitnet_session_get(file, u->session_id);
+		if (!session)
+			return -ENOENT;
+	} else if (u->session_id) {
+		return -EINVAL;
+	}
+
+	spin_lock(&bitnet.lock);
+	if (session)
+		fill_session_locked(u, session);
+	else if (u->flags == BITNET_STATS_F_USER)
+		fill_user_locked(u, file->user);
+	else
+		fill_file_locked(u, file);
+	fill_limits_locked(u, file->user);
 	spin_unlock(&bitnet.lock);
+	if (session)
+		bitnet_session_put(session);
 	return bitnet_respond(call);
 }
 
@@ -61,11 +129,11 @@ static void show_histogram(struct seq_file *m, const u64 *buckets)
 
 static int sections_show(struct seq_file *m, void *unused)
 {
-	u64 buckets[BITNET_HIST_BUCKETS] = {};
+	u64 buckets[BITNET_HIST_BUCKETS] = {}, max_ns;
 
-	bitnet_section_histogram(buckets);
+	max_ns = bitnet_section_histogram(buckets);
 	show_histogram(m, buckets);
-	seq_printf(m, "max_ns %llu\n", bitnet_section_max_ns());
+	seq_printf(m, "max_ns %llu\n", max_ns);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(sections);
@@ -91,12 +159,13 @@ static int add_chunk_bytes(const struct bitnet_model *model, void *sum)
 static int stats_show(struct seq_file *m, void *unused)
 {
 	struct bitnet_counters count;
-	u64 used[BITNET_RES_COUNT], steps, chunk_bytes = 0;
+	u64 used[BITNET_RES_COUNT], steps, yields, chunk_bytes = 0;
 
 	spin_lock(&bitnet.lock);
 	count = bitnet.count;
 	memcpy(used, bitnet.used, sizeof(used));
 	steps = bitnet.steps;
+	yields = bitnet.yields;
 	spin_unlock(&bitnet.lock);
 
 	bitnet_models_each(0, add_chunk_bytes, &chunk_bytes);
@@ -106,12 +175,13 @@ static int stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "pinned_bytes %llu\ndirect_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n",
 		   used[BITNET_RES_PINNED_BYTES], chunk_bytes, used[BITNET_RES_KV_BYTES],
 		   used[BITNET_RES_RING_BYTES]);
-	seq_printf(m, "steps %llu\njobs_submitted %llu\njobs_done %llu\njobs_failed %llu\n"
+	seq_printf(m, "steps %llu\nyields %llu\njobs_submitted %llu\njobs_done %llu\njobs_failed %llu\n"
 		   "jobs_cancelled %llu\ntokens_in %llu\ntokens_out %llu\n"
-		   "cpu_ns %llu\nqueue_ns %llu\nweight_bytes %llu\n",
-		   steps, count.jobs_submitted, count.jobs_done, count.jobs_failed,
+		   "cpu_ns %llu\nqueue_ns %llu\nweight_bytes %llu\n"
+		   "late %llu\nrealtime_tokens %llu\n",
+		   steps, yields, count.jobs_submitted, count.jobs_done, count.jobs_failed,
 		   count.jobs_cancelled, count.tokens_in, count.tokens_out, count.cpu_ns,
-		   count.queue_ns, count.weight_bytes);
+		   count.queue_ns, count.weight_bytes, count.late, count.realtime_tokens);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

@@ -2,6 +2,9 @@
 /*
  * trace.h - tracepoints: when things happen and how long they take; no tokens, no text, no
  * addresses
+ *
+ * perf and bpftrace scripts of users depend on the names of events and fields: fields are added at
+ * the end, never renamed. kmod/README.md documents them; tests/cli/trace.sh compares the two.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM bitnet
@@ -20,13 +23,16 @@ TRACE_EVENT(bitnet_job_submit,
 		__field(u64, file)
 		__field(u64, job)
 		__field(u32, kind)
+		__field(u32, job_class)
 	),
 	TP_fast_assign(
 		__entry->file = job->file->id;
 		__entry->job = job->arrival;
 		__entry->kind = job->kind;
+		__entry->job_class = job->job_class;
 	),
-	TP_printk("file=%llu job=%llu kind=%u", __entry->file, __entry->job, __entry->kind)
+	TP_printk("file=%llu job=%llu kind=%u job_class=%u", __entry->file, __entry->job,
+		  __entry->kind, __entry->job_class)
 );
 
 TRACE_EVENT(bitnet_job_start,
@@ -73,15 +79,17 @@ TRACE_EVENT(bitnet_token,
 		__field(u64, job)
 		__field(u64, latency_ns)
 		__field(u32, index)
+		__field(u32, job_class)
 	),
 	TP_fast_assign(
 		__entry->file = job->file->id;
 		__entry->job = job->arrival;
 		__entry->latency_ns = latency_ns;
 		__entry->index = index;
+		__entry->job_class = job->job_class;
 	),
-	TP_printk("file=%llu job=%llu index=%u latency_ns=%llu", __entry->file, __entry->job,
-		  __entry->index, __entry->latency_ns)
+	TP_printk("file=%llu job=%llu index=%u latency_ns=%llu job_class=%u", __entry->file,
+		  __entry->job, __entry->index, __entry->latency_ns, __entry->job_class)
 );
 
 TRACE_EVENT(bitnet_step,
@@ -101,6 +109,58 @@ TRACE_EVENT(bitnet_step,
 	),
 	TP_printk("jobs=%u rows=%u wall_ns=%llu cpu_ns=%llu", __entry->jobs, __entry->rows,
 		  __entry->wall_ns, __entry->cpu_ns)
+);
+
+TRACE_EVENT(bitnet_admit,
+	TP_PROTO(const struct bitnet_kjob *job, u32 verdict, u32 load_ppm, u64 step_ns),
+	TP_ARGS(job, verdict, load_ppm, step_ns),
+	TP_STRUCT__entry(
+		__field(u64, file)
+		__field(u64, period_ns)
+		__field(u64, step_ns)
+		__field(u32, load_ppm)
+		__field(u32, verdict)
+	),
+	TP_fast_assign(
+		__entry->file = job->file->id;
+		__entry->period_ns = job->period_ns;
+		__entry->step_ns = step_ns;
+		__entry->load_ppm = load_ppm;
+		__entry->verdict = verdict;
+	),
+	TP_printk("file=%llu period_ns=%llu step_ns=%llu load_ppm=%u verdict=%u", __entry->file,
+		  __entry->period_ns, __entry->step_ns, __entry->load_ppm, __entry->verdict)
+);
+
+DECLARE_EVENT_CLASS(bitnet_step_change,
+	TP_PROTO(u32 rank, u32 layer, u32 rows),
+	TP_ARGS(rank, layer, rows),
+	TP_STRUCT__entry(
+		__field(u32, rank)
+		__field(u32, layer)
+		__field(u32, rows)
+	),
+	TP_fast_assign(
+		__entry->rank = rank;
+		__entry->layer = layer;
+		__entry->rows = rows;
+	),
+	TP_printk("rank=%u layer=%u rows=%u", __entry->rank, __entry->layer, __entry->rows)
+);
+
+DEFINE_EVENT(bitnet_step_change, bitnet_step_start,
+	TP_PROTO(u32 rank, u32 layer, u32 rows),
+	TP_ARGS(rank, layer, rows)
+);
+
+DEFINE_EVENT(bitnet_step_change, bitnet_step_yield,
+	TP_PROTO(u32 rank, u32 layer, u32 rows),
+	TP_ARGS(rank, layer, rows)
+);
+
+DEFINE_EVENT(bitnet_step_change, bitnet_step_resume,
+	TP_PROTO(u32 rank, u32 layer, u32 rows),
+	TP_ARGS(rank, layer, rows)
 );
 
 TRACE_EVENT(bitnet_section_overrun,

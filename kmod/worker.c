@@ -9,7 +9,13 @@
  *   BUILDING   one worker, which chooses jobs and fills the step
  *   ACTIVE     all workers, through bn_work_claim(); bitnet.lock for @jobs and @live
  *   CLOSING    nobody claims any more; those who are inside leave
- *   DELIVERING the last one to leave (cmpxchg); hands out the results and goes on to BUILDING
+ *   DELIVERING the last one to leave (cmpxchg); hands out the results, or puts the step aside, and
+ *              goes on to BUILDING
+ *
+ * Whoever finishes a layer looks whether something else has a higher claim (bn_sched_yields()).
+ * Then the step is put aside: what its rows need later is kept, and from the same layer on another
+ * step goes on with them. One INTERACTIVE and one BATCH step can be aside; those of claims never
+ * are.
  *
  * A worker is "inside" while it may look at the work or the step: from before it reads the state
  * until it has dropped the tile that it claimed. Going inside and reading the state, and changing
@@ -28,6 +34,7 @@
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/smpboot.h>
 #include <linux/suspend.h>
@@ -38,11 +45,32 @@
 
 enum engine_state { IDLE, BUILDING, ACTIVE, CLOSING, DELIVERING };
 
+static_assert((int)BN_ASIDES == BN_STEP_KEPT);
+
 /*
  * How long a worker looks for more work before it sleeps: phases of small models take some 10 us, a
  * sleep and a wake-up about 5.
  */
 #define SPIN_NS		30000
+
+/* What keeps a realtime thread from its CPU for longer than this is told. */
+#define STALL_NS	5000000
+
+/*
+ * struct aside - a step that was put aside. Owned like the step in flight is between two steps
+ * @jobs:	of it, each with a reference; 0: none is here
+ * @rows:	it had
+ * @phase:	with which it goes on
+ * @layers_ns:	spent in layers
+ */
+struct aside {
+	struct bitnet_model *model;
+	struct bitnet_kjob *jobs[BITNET_CANDS];
+	u32 n_jobs;
+	u32 rows;
+	u32 phase;
+	u64 layers_ns;
+};
 
 /*
  * struct engine - the step in flight
@@ -52,6 +80,16 @@ enum engine_state { IDLE, BUILDING, ACTIVE, CLOSING, DELIVERING };
  * @model:	of the step, held by its jobs
  * @jobs:	in the step, each with a reference; @n_jobs is 0 but while a step is in flight
  * @live:	of these, not ended. bitnet.lock
+ * @rank:	that it was started with
+ * @taken_up:	it goes on with the step that was in this place, or BN_ASIDE_NONE
+ * @from:	number of each job's first row there
+ * @phase:	with which it starts, or that it is put aside before
+ * @yielding:	it is put aside as soon as all have left
+ * @start_ns, @piece_ns, @account_ns: when it was started, the layer in flight was, and its time was
+ *		last shared out to classes
+ * @layers_ns:	time of its layers, @layer_ns of the longest
+ * @busy_ns:	what of it cannot be interrupted takes at most so long; bitnet.lock
+ * @batch_rows:	rows of BATCH jobs
  * @ns:		time spent in sections
  * @weight_bytes: weights read in them
  * @sleepers:	workers with @sleeping set
@@ -68,23 +106,33 @@ static struct engine {
 	u32 n_jobs;
 	u32 live;
 	u32 rows;
+	enum bn_rank rank;
+	enum bn_aside taken_up;
+	u32 from[BITNET_CANDS];
+	u32 phase;
+	bool yielding;
+	u64 start_ns, piece_ns, account_ns;
+	u64 layers_ns, layer_ns;
+	u64 busy_ns;
+	u32 batch_rows;
 	atomic64_t ns;
 	atomic64_t weight_bytes;
-	u64 start_ns;
 	atomic_t sleepers;
 	bool paused;
 	bool exiting;
+	struct aside aside[BN_ASIDES];
+	struct bn_sched sched;			/* bitnet.lock */
+	struct bn_demand demand[BN_SCHED_REALTIME];
 	/* scratch of whoever builds or delivers */
-	struct bn_sched_cand cands[BITNET_CANDS];
-	struct bitnet_kjob *cand_jobs[BITNET_CANDS];
-	struct bitnet_kjob *parked[BITNET_CANDS];
-	u32 n_parked;
+	struct bitnet_cands cands;
 	struct bn_token tokens[BN_MAX_HEAD_ROWS];
-} engine;
+} engine = { .sched.demand = engine.demand };
 
 static DEFINE_PER_CPU(struct bitnet_worker, workers);
 static DEFINE_PER_CPU(struct task_struct *, worker_tasks);
 static struct cpumask worker_cpus;
+static struct cpumask resting;	/* of these, those that shall not compute; workers_lock */
+static DEFINE_MUTEX(workers_lock);
 static int fifo_priority;
 
 /* Wakes workers that sleep. The caller has made the reason visible. */
@@ -107,7 +155,7 @@ static void wake_sleepers(void)
 		 */
 		if (READ_ONCE(engine.exiting))
 			break;
-		if (!task || !READ_ONCE(worker->sleeping))
+		if (!task || !READ_ONCE(worker->sleeping) || cpumask_test_cpu(cpu, &resting))
 			continue;
 		WRITE_ONCE(worker->kick, true);
 		wake_up_process(task);
@@ -127,10 +175,10 @@ void bitnet_workers_kick(void)
 }
 
 /**
- * bitnet_workers_leave_locked() - a job that is part of the step in flight ends
+ * bitnet_workers_leave_locked() - a job that is part of the step in flight, or of one aside, ends
  * @job:	the job
  *
- * If it was the last that anybody waited for, the step is abandoned.
+ * If it was the last that anybody waited for, the step in flight is abandoned.
  */
 void bitnet_workers_leave_locked(struct bitnet_kjob *job)
 {
@@ -139,68 +187,11 @@ void bitnet_workers_leave_locked(struct bitnet_kjob *job)
 	lockdep_assert_held(&bitnet.lock);
 	ring->promised -= job->promised;
 	job->promised = 0;
-	if (!--engine.live)
+	if (job->state == BITNET_STATE_STEPPING && !--engine.live)
 		bn_work_stop(&engine.work);
 }
 
 /* ------------------------------------------------------------------ building */
-
-static void collect_user_locked(struct bitnet_user *user, u32 most, u32 *n)
-{
-	struct bitnet_kjob *job, *next;
-	u32 from = *n;
-
-	list_for_each_entry_safe(job, next, &user->runnable, run_node) {
-		struct bitnet_file *file = job->file;
-		bool linear = job->kind == BITNET_JOB_LINEAR;
-
-		if (*n == BITNET_CANDS || *n - from == most)
-			return;
-		if (!linear && !bitnet_ring_free_locked(file->ring)) {
-			if (engine.n_parked == BITNET_CANDS)
-				return;
-			atomic_inc(&job->refs);
-			engine.parked[engine.n_parked++] = job;
-			bitnet_job_park_locked(job);
-			continue;
-		}
-		engine.cands[*n] = (struct bn_sched_cand){
-			/* A LINEAR job shares its step with no other. */
-			.model = linear ? (void *)job : (void *)job->model,
-			.user = (uintptr_t)user,
-			.user_attained = user->attained_ns,
-			.job_attained = file->attained_ns,
-			/* Unique, in order of arrival, and leads back to the job. */
-			.arrival = job->arrival * BITNET_CANDS + *n,
-			.wants = linear ? job->linear.rows : bn_job_wants(&job->core),
-			.slots_per_row = job->kind == BITNET_JOB_SCORE,
-			.decoding = !linear && bn_job_decoding(&job->core),
-		};
-		engine.cand_jobs[*n] = job;
-		++*n;
-	}
-}
-
-/* Candidates for the next step: from each user as many as from any other. */
-static u32 collect_locked(void)
-{
-	u32 n_users = 0, n = 0;
-	struct bitnet_user *user;
-
-	list_for_each_entry(user, &bitnet.active, active)
-		n_users++;
-	bitnet.rounds++;
-	while (n < BITNET_CANDS && !list_empty(&bitnet.active)) {
-		user = list_first_entry(&bitnet.active, struct bitnet_user, active);
-		if (user->asked == bitnet.rounds)
-			break;
-		user->asked = bitnet.rounds;
-		/* Who did not get in comes first next time. */
-		list_move_tail(&user->active, &bitnet.active);
-		collect_user_locked(user, max(1U, BITNET_CANDS / n_users), &n);
-	}
-	return n;
-}
 
 /* Rows that the job can have without promising more ring slots than there are. */
 static u32 rows_within_ring(const struct bitnet_kjob *job, u32 rows)
@@ -212,41 +203,55 @@ static u32 rows_within_ring(const struct bitnet_kjob *job, u32 rows)
 	return rows;
 }
 
+/** bitnet_job_started_locked() - the job's first step begins */
+void bitnet_job_started_locked(struct bitnet_kjob *job, u64 now)
+{
+	lockdep_assert_held(&bitnet.lock);
+	job->started = true;
+	bitnet_count_locked(job, queue_ns, now - job->submit_ns);
+	trace_bitnet_job_start(job, now - job->submit_ns);
+}
+
+static void add_locked(struct bitnet_kjob *job, u32 row, u32 rows)
+{
+	job->state = BITNET_STATE_STEPPING;
+	job->step_row = row;
+	job->step_rows = rows;
+	engine.rows += rows;
+	engine.batch_rows += job->job_class == BITNET_CLASS_BATCH ? rows : 0;
+	engine.live++;
+}
+
 static void join_locked(struct bitnet_kjob *job, u32 rows)
 {
 	u64 now = ktime_get_ns();
 
 	bitnet_job_unrun_locked(job);
-	job->state = BITNET_STATE_STEPPING;
-	job->step_rows = rows;
+	add_locked(job, engine.rows, rows);
 	job->file->ring->promised += job->promised;
 	atomic_inc(&job->refs);
-	if (!job->started) {
-		job->started = true;
-		job->file->count.queue_ns += now - job->submit_ns;
-		bitnet.count.queue_ns += now - job->submit_ns;
-		trace_bitnet_job_start(job, now - job->submit_ns);
-	}
+	if (!job->started)
+		bitnet_job_started_locked(job, now);
 	engine.jobs[engine.n_jobs++] = job;
-	engine.rows += rows;
 }
 
-/* Fills the step with jobs. Return: how many; 0 with the state IDLE, unless jobs were parked. */
-static u32 choose_locked(void)
+/* Puts the granted ones into a new step. */
+static void start_locked(u32 granted)
 {
+	const struct bn_sched_cand *first = engine.cands.cand;
 	u32 n_rows = 0, n_slots = 0;
-	u32 granted;
 
-	engine.n_jobs = 0;
-	engine.rows = 0;
-	granted = bn_sched_plan(engine.cands, collect_locked());
+	engine.rank = engine.sched.claim ? BN_RANK_REALTIME :
+		      bn_sched_rank(&engine.sched, first->job_class, first->demand);
+	/* Claims, and what is owed, come out of turn. */
+	if (engine.rank == BN_RANK_INTERACTIVE || engine.rank == BN_RANK_BATCH)
+		bitnet.floor_ns = max(bitnet.floor_ns, first->user_attained);
 	for (u32 i = 0; i < granted; i++) {
-		const struct bn_sched_cand *cand = &engine.cands[i];
-		struct bitnet_kjob *job = engine.cand_jobs[cand->arrival % BITNET_CANDS];
+		const struct bn_sched_cand *cand = &engine.cands.cand[i];
+		struct bitnet_kjob *job = cand->job;
 		u32 rows = cand->rows;
 
 		if (!i) {
-			bitnet.floor_ns = max(bitnet.floor_ns, cand->user_attained);
 			engine.model = job->model;
 			engine.step = &job->model->step;
 		}
@@ -263,8 +268,82 @@ static u32 choose_locked(void)
 		bn_job_fill(&job->core, engine.step, rows, &n_rows, &n_slots);
 		join_locked(job, rows);
 	}
-	engine.live = engine.n_jobs;
-	if (!engine.n_jobs && !engine.n_parked)
+}
+
+/* Goes on with a step that was put aside, but for jobs that have ended since. */
+static void take_up_locked(enum bn_aside place)
+{
+	struct aside *aside = &engine.aside[place];
+	u32 n_rows = 0, n_slots = 0;
+
+	engine.taken_up = place;
+	engine.rank = place == BN_ASIDE_BATCH ? BN_RANK_BATCH : BN_RANK_INTERACTIVE;
+	engine.model = aside->model;
+	engine.step = &aside->model->step;
+	engine.phase = aside->phase;
+	engine.layers_ns = aside->layers_ns;
+	for (u32 i = 0; i < aside->n_jobs; i++) {
+		struct bitnet_kjob *job = aside->jobs[i];
+
+		engine.from[engine.n_jobs] = job->step_row;
+		engine.jobs[engine.n_jobs++] = job;
+		bn_job_abandon(&job->core);
+		if (job->state == BITNET_STATE_ENDED) {
+			job->step_rows = 0;
+			continue;
+		}
+		bn_job_fill(&job->core, engine.step, job->step_rows, &n_rows, &n_slots);
+		add_locked(job, engine.rows, job->step_rows);
+	}
+	aside->n_jobs = 0;
+}
+
+static u64 piece_cost(const struct bitnet_model *model, u32 phase, u32 rows, u32 slots)
+{
+	return bn_step_layer(&model->step, phase) < model->core.n_layers ?
+	       bn_costs_of(model->costs.layer, rows) : bn_costs_of(model->costs.head, slots);
+}
+
+static enum bn_aside whom_to_take_up(const struct bn_sched_waiting *waiting)
+{
+	u64 piece[BN_ASIDES];
+
+	for (u32 i = 0; i < BN_ASIDES; i++) {
+		const struct aside *a = &engine.aside[i];
+
+		piece[i] = a->n_jobs ? piece_cost(a->model, a->phase, a->rows, a->n_jobs) : U64_MAX;
+	}
+	return bn_sched_take_up(&engine.sched, piece, engine.cands.cand, &engine.cands.n, waiting);
+}
+
+static void start_empty(void)
+{
+	engine.n_jobs = 0;
+	engine.live = 0;
+	engine.rows = 0;
+	engine.batch_rows = 0;
+	engine.taken_up = BN_ASIDE_NONE;
+	engine.phase = 0;
+	engine.yielding = false;
+	engine.layers_ns = 0;
+	engine.layer_ns = 0;
+}
+
+/* Fills the step with jobs. Return: how many; 0 with the state IDLE, unless jobs were parked. */
+static u32 choose_locked(void)
+{
+	struct bn_sched_waiting waiting;
+	enum bn_aside place;
+
+	start_empty();
+	bitnet_queue_look_locked(&engine.sched, ktime_get_ns(), &waiting);
+	bitnet_queue_collect_locked(&engine.cands);
+	place = whom_to_take_up(&waiting);
+	if (place != BN_ASIDE_NONE)
+		take_up_locked(place);
+	else if (engine.cands.n)
+		start_locked(bn_sched_plan(&engine.sched, engine.cands.cand, engine.cands.n));
+	if (!engine.n_jobs && !engine.cands.n_parked)
 		atomic_set(&engine.state, IDLE);
 	return engine.n_jobs;
 }
@@ -277,13 +356,13 @@ static bool choose(void)
 	do {
 		spin_lock(&bitnet.lock);
 		n = choose_locked();
-		parked = engine.n_parked;
+		parked = engine.cands.n_parked;
 		spin_unlock(&bitnet.lock);
 		if (!n && !parked)
 			return false;	/* from here on @engine is somebody else's */
 		/* Who waits for these jobs should know. */
-		while (engine.n_parked) {
-			struct bitnet_kjob *job = engine.parked[--engine.n_parked];
+		while (engine.cands.n_parked) {
+			struct bitnet_kjob *job = engine.cands.parked[--engine.cands.n_parked];
 
 			bitnet_ring_notify(job->file);
 			bitnet_job_put_later(job);
@@ -327,6 +406,18 @@ static void wipe_for_strangers(struct bitnet_model *model)
 	}
 }
 
+/* Rows that were put aside are in the step again. */
+static void restore(void)
+{
+	struct aside *aside = &engine.aside[engine.taken_up];
+
+	for (u32 i = 0; i < engine.n_jobs; i++)
+		bn_step_take_up(engine.step, engine.taken_up, engine.from[i],
+				engine.jobs[i]->step_row, engine.jobs[i]->step_rows);
+	bn_step_drop(engine.step, engine.taken_up, aside->rows);
+	aside->rows = 0;
+}
+
 static enum bn_err begin(void)
 {
 	struct bn_step *step = engine.step;
@@ -335,10 +426,29 @@ static enum bn_err begin(void)
 	if (engine.jobs[0]->kind == BITNET_JOB_LINEAR)
 		return bn_step_begin_linear(step);
 	err = bn_step_begin(step, engine.rows);
-	if (!err)
-		for (u32 i = 0; i < engine.n_jobs; i++)
-			bn_job_arm(&engine.jobs[i]->core, step);
-	return err;
+	if (err)
+		return err;
+	for (u32 i = 0; i < engine.n_jobs; i++)
+		bn_job_arm(&engine.jobs[i]->core, step);
+	if (engine.taken_up != BN_ASIDE_NONE)
+		restore();
+	return BN_OK;
+}
+
+static u32 layer_of(u32 phase)
+{
+	return bn_step_layer(engine.step, phase);
+}
+
+/* At worst, until the step can be interrupted: a claim's cannot. */
+static u64 busy_time(void)
+{
+	const struct bn_costs *costs = &engine.model->costs;
+	u32 slots = engine.step->n_slots;
+
+	if (engine.rank == BN_RANK_REALTIME)
+		return bn_costs_step(costs, engine.rows, slots);
+	return max(bn_costs_of(costs->layer, engine.rows), bn_costs_of(costs->head, slots));
 }
 
 static void deliver(bool computed);
@@ -352,14 +462,26 @@ static bool step_build(void)
 		wipe_for_strangers(engine.model);
 		atomic64_set(&engine.ns, 0);
 		atomic64_set(&engine.weight_bytes, 0);
-		engine.start_ns = ktime_get_ns();
+		engine.start_ns = engine.piece_ns = engine.account_ns = ktime_get_ns();
+		if (!engine.rows) {
+			/* All that was aside has ended. */
+			restore();
+			deliver(false);
+			continue;
+		}
 		if (WARN_ON_ONCE(begin())) {
 			deliver(false);
 			continue;
 		}
-		bn_work_start(&engine.work, engine.step);
+		if (engine.taken_up != BN_ASIDE_NONE)
+			trace_bitnet_step_resume(engine.rank, layer_of(engine.phase), engine.rows);
+		else
+			trace_bitnet_step_start(engine.rank, 0, engine.rows);
+		bn_work_start(&engine.work, engine.step, engine.phase,
+			      bn_step_pause(engine.step, engine.phase));
 		/* Jobs may have ended since they were chosen, before there was anything to stop. */
 		spin_lock(&bitnet.lock);
+		engine.busy_ns = busy_time();
 		if (!engine.live)
 			bn_work_stop(&engine.work);
 		/* Release: who reads ACTIVE sees the step. */
@@ -373,9 +495,33 @@ static bool step_build(void)
 
 /* ---------------------------------------------------------------- delivering */
 
-static void post_token_locked(struct bitnet_kjob *job, const struct bn_token *token, u64 now)
+static void count_realtime_locked(struct bitnet_kjob *job, u64 now, struct bitnet_ring_entry *entry)
 {
-	struct bitnet_ring_entry entry = {
+	u64 late = bitnet_realtime_token_locked(job, now);
+
+	bitnet_count_locked(job, realtime_tokens, 1);
+	if (!late)
+		return;
+	bitnet_count_locked(job, late, 1);
+	bitnet_event_late_locked(job, late);
+	entry->flags = BITNET_ENTRY_F_LATE;
+}
+
+/**
+ * bitnet_job_token_locked() - count a token, and make its entry
+ * @job:	not ended
+ * @token:	what bitnet_job_results_locked() gave
+ * @now:	when it was ready
+ * @entry:	out
+ */
+void bitnet_job_token_locked(struct bitnet_kjob *job, const struct bn_token *token, u64 now,
+			     struct bitnet_ring_entry *entry)
+{
+	u64 latency = now - job->last_ns;
+	u32 bucket = bitnet_bucket(latency);
+
+	lockdep_assert_held(&bitnet.lock);
+	*entry = (struct bitnet_ring_entry){
 		.user_data = job->user_data,
 		.kind = BITNET_ENTRY_TOKEN,
 		.token = token->token,
@@ -385,71 +531,153 @@ static void post_token_locked(struct bitnet_kjob *job, const struct bn_token *to
 		.time_ns = now,
 		.logits_hash = job->flags & BITNET_JOB_F_HASH ? token->hash : 0,
 	};
-	u64 latency = now - job->last_ns;
-	u32 bucket = bitnet_bucket(latency);
-
+	if (job->job_class == BITNET_CLASS_REALTIME)
+		count_realtime_locked(job, now, entry);
 	job->last_ns = now;
 	job->tokens_out++;
-	job->file->count.token_ns[bucket]++;
-	bitnet.count.token_ns[bucket]++;
+	bitnet_count_locked(job, token_ns[bucket], 1);
 	trace_bitnet_token(job, token->index, latency);
+}
+
+/**
+ * bitnet_job_results_locked() - take what a finished step has made for a GENERATE or SCORE job
+ * @job:	not ended
+ * @step:	the step
+ * @tokens:	out: BN_MAX_HEAD_ROWS
+ *
+ * Return: how many tokens, for bitnet_job_token_locked().
+ */
+u32 bitnet_job_results_locked(struct bitnet_kjob *job, const struct bn_step *step,
+			      struct bn_token *tokens)
+{
+	u32 fed = job->core.fed, n;
+
+	lockdep_assert_held(&bitnet.lock);
+	n = bn_job_finish(&job->core, step, tokens);
+	fed = job->core.fed - fed;
+	job->tokens_in += fed;
+	bitnet_count_locked(job, tokens_in, fed);
+	if (job->kind == BITNET_JOB_GENERATE)
+		bitnet_count_locked(job, tokens_out, n);
+	return n;
+}
+
+static void post_token_locked(struct bitnet_kjob *job, const struct bn_token *token, u64 now)
+{
+	struct bitnet_ring_entry entry;
+
+	bitnet_job_token_locked(job, token, now, &entry);
 	bitnet_ring_post_locked(job->file, &entry);
 }
 
 /* Hands out what the step has made for a job that is not ended. */
 static void deliver_job_locked(struct bitnet_kjob *job, u64 now, struct list_head *ended)
 {
-	struct bitnet_counters *count = &job->file->count;
-	u32 fed, n;
+	u32 n;
 
 	if (job->kind == BITNET_JOB_LINEAR) {
 		bitnet_job_end_locked(job, 0, ended);
 		return;
 	}
-	fed = job->core.fed;
-	n = bn_job_finish(&job->core, engine.step, engine.tokens);
-	fed = job->core.fed - fed;
+	n = bitnet_job_results_locked(job, engine.step, engine.tokens);
 	for (u32 i = 0; i < n; i++)
 		post_token_locked(job, &engine.tokens[i], now);
-	job->tokens_in += fed;
-	count->tokens_in += fed;
-	bitnet.count.tokens_in += fed;
-	if (job->kind == BITNET_JOB_GENERATE) {
-		count->tokens_out += n;
-		bitnet.count.tokens_out += n;
-	}
 	if (job->core.reason)
 		bitnet_job_end_locked(job, 0, ended);
 	else
 		bitnet_job_run_locked(job);
 }
 
-static void charge_locked(struct bitnet_kjob *job, u64 ns, u64 weight_bytes)
+/**
+ * bitnet_job_charge_locked() - what a step has cost: to the job, its file, user and class
+ * @job:	may have ended
+ * @ns:		time spent in sections
+ * @weight_bytes: weights read in them
+ */
+void bitnet_job_charge_locked(struct bitnet_kjob *job, u64 ns, u64 weight_bytes)
 {
+	lockdep_assert_held(&bitnet.lock);
 	job->cpu_ns += ns;
 	job->file->attained_ns += ns;
 	job->file->user->attained_ns += ns;
-	job->file->count.cpu_ns += ns;
-	bitnet.count.cpu_ns += ns;
-	job->file->count.weight_bytes += weight_bytes;
-	bitnet.count.weight_bytes += weight_bytes;
+	bitnet_count_locked(job, cpu_ns, ns);
+	bitnet_count_locked(job, class_cpu_ns[job->job_class], ns);
+	bitnet_count_locked(job, weight_bytes, weight_bytes);
+}
+
+/* What the jobs have cost so far goes to their accounts. */
+static void charge_all_locked(void)
+{
+	u64 ns = atomic64_read(&engine.ns);
+	u64 weight_bytes = atomic64_read(&engine.weight_bytes);
+	u32 rows = max(engine.rows, 1U);
+
+	for (u32 i = 0; i < engine.n_jobs; i++) {
+		struct bitnet_kjob *job = engine.jobs[i];
+
+		bitnet_job_charge_locked(job, div_u64(ns * job->step_rows, rows),
+					 div_u64(weight_bytes * job->step_rows, rows));
+	}
+}
+
+/* Tells the policy what of the time since it was last told went to BATCH jobs. */
+static void account_locked(u64 now)
+{
+	u64 ns = now - engine.account_ns;
+	bool waits = engine.batch_rows || bitnet.n_runnable[BITNET_CLASS_BATCH] ||
+		     engine.aside[BN_ASIDE_BATCH].n_jobs;
+
+	engine.sched.floor_ppm = bitnet.batch_floor_ppm;
+	bn_sched_account(&engine.sched, ns,
+			 div_u64(ns * engine.batch_rows, max(engine.rows, 1U)), waits);
+	engine.account_ns = now;
+}
+
+static void end_piece(u64 now)
+{
+	engine.layer_ns = max(engine.layer_ns, now - engine.piece_ns);
+	engine.layers_ns += now - engine.piece_ns;
+	engine.piece_ns = now;
+}
+
+/* A whole step was computed: what did it take? */
+static void learn_costs_locked(u64 now)
+{
+	struct bn_costs *costs = &engine.model->costs;
+	u32 slots = engine.step->n_slots;
+	u64 head_ns = 0;
+
+	if (engine.jobs[0]->kind == BITNET_JOB_LINEAR ||
+	    bn_work_phase(&engine.work) < engine.step->n_phases)
+		return;
+	if (slots) {
+		head_ns = now - engine.piece_ns;
+		bn_costs_add(costs->head, slots, head_ns);
+	} else {
+		end_piece(now);
+	}
+	bn_costs_add(costs->layer, engine.rows, engine.layer_ns);
+	bn_costs_add(costs->layers, engine.rows, engine.layers_ns);
+	bn_costs_add_usual(costs->usual, engine.rows, engine.layers_ns + head_ns);
+	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
 }
 
 /* In state DELIVERING, or BUILDING when the step could not begin: results to their owners. */
 static void deliver(bool computed)
 {
-	u64 ns = atomic64_read(&engine.ns);
-	u64 weight_bytes = atomic64_read(&engine.weight_bytes);
 	u64 now = ktime_get_ns();
 	LIST_HEAD(ended);
 
-	trace_bitnet_step(engine.n_jobs, engine.rows, now - engine.start_ns, ns);
+	trace_bitnet_step(engine.n_jobs, engine.rows, now - engine.start_ns,
+			  atomic64_read(&engine.ns));
 	spin_lock(&bitnet.lock);
+	charge_all_locked();
+	account_locked(now);
+	if (computed)
+		learn_costs_locked(now);
 	for (u32 i = 0; i < engine.n_jobs; i++) {
 		struct bitnet_kjob *job = engine.jobs[i];
 
-		charge_locked(job, div_u64(ns * job->step_rows, engine.rows),
-			      div_u64(weight_bytes * job->step_rows, engine.rows));
 		if (job->kind != BITNET_JOB_LINEAR &&
 		    (job->state == BITNET_STATE_ENDED || !computed))
 			bn_job_abandon(&job->core);
@@ -476,16 +704,141 @@ static void deliver(bool computed)
 	bitnet_jobs_ended(&ended, true);
 }
 
+/* -------------------------------------------------------------------- yielding */
+
+static enum bn_aside place_of_step(void)
+{
+	return engine.rank == BN_RANK_INTERACTIVE ? BN_ASIDE_INTERACTIVE : BN_ASIDE_BATCH;
+}
+
+/* In state DELIVERING: jobs that stay, and those that are done with this step */
+static u32 part_locked(struct aside *aside, struct bitnet_kjob **gone)
+{
+	u32 n_gone = 0;
+
+	for (u32 i = 0; i < engine.n_jobs; i++) {
+		struct bitnet_kjob *job = engine.jobs[i];
+
+		if (job->state == BITNET_STATE_STEPPING &&
+		    job->job_class != BITNET_CLASS_REALTIME) {
+			job->state = BITNET_STATE_PAUSED;
+			aside->jobs[aside->n_jobs++] = job;
+			continue;
+		}
+		bn_job_abandon(&job->core);
+		gone[n_gone++] = job;
+		if (job->state == BITNET_STATE_ENDED)
+			continue;
+		/* Ahead of its time when the step began; now it may have a claim of its own. */
+		job->file->ring->promised -= job->promised;
+		job->promised = 0;
+		bitnet_job_run_locked(job);
+	}
+	return n_gone;
+}
+
+/* In state DELIVERING: the step has to wait. */
+static void put_aside(void)
+{
+	enum bn_aside place = place_of_step();
+	struct aside *aside = &engine.aside[place];
+	struct bitnet_kjob **gone = engine.cands.parked;	/* nobody needs it now */
+	u64 now = ktime_get_ns();
+	u32 n_gone;
+
+	trace_bitnet_step_yield(engine.rank, layer_of(engine.phase), engine.rows);
+	bn_step_keep(engine.step, place);
+	aside->model = engine.model;
+	aside->rows = engine.rows;
+	aside->phase = engine.phase;
+	aside->layers_ns = engine.layers_ns;
+	spin_lock(&bitnet.lock);
+	charge_all_locked();
+	account_locked(now);
+	bn_costs_add(engine.model->costs.layer, engine.rows, engine.layer_ns);
+	n_gone = part_locked(aside, gone);
+	bitnet.yields++;
+	engine.live = 0;
+	spin_unlock(&bitnet.lock);
+
+	if (!aside->n_jobs) {
+		bn_step_drop(engine.step, place, aside->rows);
+		aside->rows = 0;
+	}
+	engine.n_jobs = 0;
+	while (n_gone)
+		bitnet_job_put_later(gone[--n_gone]);
+}
+
+/* Of the step in flight, all before @phase is computed: must it wait? */
+static bool must_yield(u32 phase, u64 now)
+{
+	struct bn_sched_waiting waiting;
+	bool yields;
+
+	if (!READ_ONCE(bitnet.runnable) || engine.rank == BN_RANK_REALTIME)
+		return false;
+	spin_lock(&bitnet.lock);
+	bitnet_queue_look_locked(&engine.sched, now, &waiting);
+	account_locked(now);
+	yields = bn_sched_yields(&engine.sched, engine.rank,
+				 piece_cost(engine.model, phase, engine.rows, engine.step->n_slots),
+				 &waiting);
+	spin_unlock(&bitnet.lock);
+	return yields;
+}
+
+/*
+ * A layer is finished, and the next one waits to be opened. Return: false if the step yields.
+ *
+ * Nobody else touches what this writes: there is no tile to finish.
+ */
+static bool next_layer(void)
+{
+	u32 phase = bn_work_phase(&engine.work) & ~BN_WORK_PAUSED;
+	u64 now = ktime_get_ns();
+
+	end_piece(now);
+	if (must_yield(phase, now)) {
+		engine.phase = phase;
+		engine.yielding = true;
+		return false;
+	}
+	bn_work_extend(&engine.work, bn_step_pause(engine.step, phase));
+	return true;
+}
+
+/**
+ * bitnet_workers_busy_locked() - longest time until what is computed now can be interrupted or ends
+ */
+u64 bitnet_workers_busy_locked(void)
+{
+	lockdep_assert_held(&bitnet.lock);
+	return engine.live ? engine.busy_ns : 0;
+}
+
 /* ------------------------------------------------------------------- working */
 
 enum found { FOUND_TILE, FOUND_WAIT, FOUND_IDLE };
 
-/* Leaves the step. Return: true for the last one to leave a step that is over: it delivers. */
+/*
+ * Leaves the step. Return: true for the last one to leave a step that is over: it delivers.
+ *
+ * All of it fully ordered, see the comment at the top. Between the two looks others may have come
+ * in, finished a step that was not over then, and still be inside: it is for them to deliver.
+ */
 static bool leave(void)
 {
-	/* Fully ordered: see the comment at the top. */
-	return atomic_dec_and_test(&engine.inside) &&
-	       atomic_cmpxchg(&engine.state, CLOSING, DELIVERING) == CLOSING;
+	if (!atomic_dec_and_test(&engine.inside))
+		return false;
+	while (!atomic_read(&engine.inside) &&
+	       atomic_cmpxchg(&engine.state, CLOSING, DELIVERING) == CLOSING) {
+		if (!atomic_read(&engine.inside))
+			return true;
+		atomic_set(&engine.state, CLOSING);
+		smp_mb();	/* whoever is inside sees it when he leaves, or has left here */
+	}
+	return false;
 }
 
 static void close_step(void)
@@ -495,7 +848,10 @@ static void close_step(void)
 
 static void finish(void)
 {
-	deliver(true);
+	if (engine.yielding)
+		put_aside();
+	else
+		deliver(true);
 	atomic_set(&engine.state, BUILDING);
 	step_build();
 }
@@ -528,18 +884,36 @@ static enum found enter(u32 *phase, u32 *tile)
 	return state == IDLE ? FOUND_IDLE : FOUND_WAIT;
 }
 
+/*
+ * A tile took @ns more than its sections. At SCHED_FIFO almost nothing may do that but throttling
+ * (kernel.sched_rt_runtime_us), and a host that takes the CPU away.
+ */
+static void notice_stall(struct bitnet_worker *worker, u64 ns)
+{
+	if (!fifo_priority || ns < STALL_NS)
+		return;
+	WRITE_ONCE(worker->throttled_ns, worker->throttled_ns + ns);
+	bitnet_event_overload(raw_smp_processor_id(), ns);
+	pr_notice_once("a worker could not run for %llu us: see kernel.sched_rt_runtime_us\n",
+		       div_u64(ns, NSEC_PER_USEC));
+}
+
 static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 {
+	u64 start = ktime_get_ns(), ns;
+	enum bn_done done;
 	bool opened = false;
-	u64 ns;
 
 	if (bitnet_fpu_tile(worker, engine.step, phase, tile, &engine.work.stop, &ns)) {
-		if (bn_work_done(&engine.work, phase))
+		done = bn_work_done(&engine.work, phase);
+		if (done == BN_DONE_STEP || (done == BN_DONE_PAUSED && !next_layer()))
 			close_step();
 		opened = bn_work_phase(&engine.work) != phase;
 	} else {
 		close_step();
 	}
+	WRITE_ONCE(worker->cpu_ns, worker->cpu_ns + ns);
+	notice_stall(worker, ktime_get_ns() - start - ns);
 	atomic64_add(ns, &engine.ns);
 	atomic64_add(bn_tile_weight_bytes(worker->buffer), &engine.weight_bytes);
 	if (opened)
@@ -548,9 +922,10 @@ static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 		finish();
 }
 
-static bool must_rest(void)
+static bool must_rest(unsigned int cpu)
 {
-	return kthread_should_stop() || kthread_should_park() || READ_ONCE(engine.paused);
+	return kthread_should_stop() || kthread_should_park() || READ_ONCE(engine.paused) ||
+	       cpumask_test_cpu(cpu, &resting);
 }
 
 /* Finds runnable jobs when nobody computes. Return: true if there is a step now. */
@@ -606,7 +981,7 @@ static void worker_fn(unsigned int cpu)
 	 */
 	WRITE_ONCE(worker->kick, false);
 	awake(worker);
-	while (!must_rest()) {
+	while (!must_rest(cpu)) {
 		int state = atomic_read(&engine.state);
 		u32 at = bn_work_phase(&engine.work);
 		u32 phase, tile;
@@ -633,7 +1008,8 @@ static void worker_fn(unsigned int cpu)
 
 static int should_run(unsigned int cpu)
 {
-	return READ_ONCE(per_cpu_ptr(&workers, cpu)->kick) && !READ_ONCE(engine.paused);
+	return READ_ONCE(per_cpu_ptr(&workers, cpu)->kick) && !READ_ONCE(engine.paused) &&
+	       !cpumask_test_cpu(cpu, &resting);
 }
 
 static void look_for_work(unsigned int cpu)
@@ -657,6 +1033,23 @@ static void worker_setup(unsigned int cpu)
 	look_for_work(cpu);
 }
 
+static void tell_online(unsigned int cpu, bool online)
+{
+	if (cpumask_test_cpu(cpu, &worker_cpus))
+		bitnet_event_worker(cpu, cpumask_test_cpu(cpu, &resting), online);
+}
+
+static void worker_park(unsigned int cpu)
+{
+	look_for_work(cpu);	/* as soon as it is unparked */
+	tell_online(cpu, false);
+}
+
+static void worker_unpark(unsigned int cpu)
+{
+	tell_online(cpu, true);
+}
+
 /*
  * Threads on CPUs outside of worker_cpus come with smpboot; they never run. That is the price for
  * parking that works: an ordinary bound thread is pushed to other CPUs before a callback of ours
@@ -667,7 +1060,8 @@ static struct smp_hotplug_thread worker_threads = {
 	.thread_should_run = should_run,
 	.thread_fn = worker_fn,
 	.setup = worker_setup,
-	.park = look_for_work,		/* as soon as it is unparked */
+	.park = worker_park,
+	.unpark = worker_unpark,
 	.thread_comm = "bitnet/%u",
 };
 
@@ -820,6 +1214,9 @@ void bitnet_workers_exit(void)
 	stop_threads();
 	if (atomic_read(&engine.state) == ACTIVE || atomic_read(&engine.state) == CLOSING)
 		deliver(false);
+	for (u32 p = 0; p < BN_ASIDES; p++)
+		for (u32 i = 0; i < engine.aside[p].n_jobs; i++)
+			bitnet_job_put_later(engine.aside[p].jobs[i]);
 	free_buffers();
 }
 
@@ -830,27 +1227,121 @@ u32 bitnet_workers_count(void)
 	u32 n = 0;
 
 	for_each_cpu_and(cpu, &worker_cpus, cpu_online_mask)
-		n++;
+		n += !cpumask_test_cpu(cpu, &resting);
 	return n;
 }
 
-/** bitnet_section_max_ns() - the longest section since the module was loaded */
-u64 bitnet_section_max_ns(void)
+/**
+ * bitnet_section_histogram() - lengths of all sections since the module was loaded, RUN's too
+ * @buckets:	BITNET_HIST_BUCKETS, zeroed
+ *
+ * Return: the longest, in ns.
+ */
+u64 bitnet_section_histogram(u64 *buckets)
 {
-	u64 most = 0;
+	u64 max_ns = 0;
 	int cpu;
 
 	for_each_cpu(cpu, &worker_cpus)
-		most = max(most, READ_ONCE(per_cpu_ptr(&workers, cpu)->section_max_ns));
-	return most;
+		bitnet_sections_add(&per_cpu_ptr(&workers, cpu)->sections, buckets, &max_ns);
+	bitnet_sections_inline(buckets, &max_ns);
+	return max_ns;
 }
 
-/** bitnet_section_histogram() - lengths of all sections; @buckets: BITNET_HIST_BUCKETS, zeroed */
-void bitnet_section_histogram(u64 *buckets)
+/** bitnet_section_max_ns() - the longest of them */
+u64 bitnet_section_max_ns(void)
+{
+	u64 buckets[BITNET_HIST_BUCKETS] = {};
+
+	return bitnet_section_histogram(buckets);
+}
+
+/* ------------------------------------------------------------------- resting */
+
+/*
+ * Makes all workers that may compute look for work: one that goes to rest between two tiles may
+ * have been the only one that was awake.
+ */
+static void wake_computing(void)
 {
 	int cpu;
 
-	for_each_cpu(cpu, &worker_cpus)
-		for (int i = 0; i < BITNET_HIST_BUCKETS; i++)
-			buckets[i] += READ_ONCE(per_cpu_ptr(&workers, cpu)->sections[i]);
+	/* Pairs with the barrier in wake_sleepers(): it sees the mask, or they see its reason. */
+	smp_mb();
+	rcu_read_lock();
+	for_each_cpu_andnot(cpu, &worker_cpus, &resting) {
+		struct task_struct *task = READ_ONCE(*per_cpu_ptr(&worker_tasks, cpu));
+
+		/* Pairs with stop_threads(), see wake_sleepers(). */
+		if (READ_ONCE(engine.exiting))
+			break;
+		look_for_work(cpu);
+		if (task)
+			wake_up_process(task);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * bitnet_workers_set() - choose the workers that compute from now on
+ * @cpus:	theirs; the others rest: they leave the step in flight after their tile and sleep
+ *
+ * Context: sleeps. Return: -EINVAL if a CPU has no worker, or if none that is online would be left.
+ */
+int bitnet_workers_set(const struct cpumask *cpus)
+{
+	unsigned int cpu;
+	int err = -EINVAL;
+
+	mutex_lock(&workers_lock);
+	cpus_read_lock();
+	if (!cpumask_subset(cpus, &worker_cpus) || !cpumask_intersects(cpus, cpu_online_mask))
+		goto out;
+	for_each_cpu(cpu, &worker_cpus) {
+		bool rest = !cpumask_test_cpu(cpu, cpus);
+
+		if (rest == cpumask_test_cpu(cpu, &resting))
+			continue;
+		if (rest)
+			cpumask_set_cpu(cpu, &resting);
+		else
+			cpumask_clear_cpu(cpu, &resting);
+		bitnet_event_worker(cpu, rest, cpu_online(cpu));
+	}
+	wake_computing();
+	err = 0;
+out:
+	cpus_read_unlock();
+	mutex_unlock(&workers_lock);
+	return err;
+}
+
+/**
+ * bitnet_workers_each() - call a function for each CPU that has a worker, until it returns an error
+ * @from:	first CPU
+ * @fn:		called without locks
+ * @arg:	for @fn
+ *
+ * Return: the CPU that @fn failed for, or nr_cpu_ids.
+ */
+int bitnet_workers_each(unsigned int from,
+			int (*fn)(const struct bitnet_worker_info *info, void *arg), void *arg)
+{
+	unsigned int cpu;
+
+	for_each_cpu(cpu, &worker_cpus) {
+		const struct bitnet_worker *worker = per_cpu_ptr(&workers, cpu);
+		const struct bitnet_worker_info info = {
+			.cpu = cpu,
+			.parked = cpumask_test_cpu(cpu, &resting),
+			.online = cpu_online(cpu),
+			.cpu_ns = READ_ONCE(worker->cpu_ns),
+			.section_max_ns = READ_ONCE(worker->sections.max_ns),
+			.throttled_ns = READ_ONCE(worker->throttled_ns),
+		};
+
+		if (cpu >= from && fn(&info, arg))
+			return cpu;
+	}
+	return nr_cpu_ids;
 }

@@ -39,6 +39,9 @@ files() {
 	for f in userspace/models/demo-i2_s.gguf userspace/models/ATTRIBUTION.txt; do
 		echo "644 $f $PREFIX/share/bitnet/${f##*/}"
 	done
+	for f in scripts/trace/*.bt; do
+		echo "755 $f $PREFIX/share/bitnet/trace/${f##*/}"
+	done
 	for f in userspace/udev/*.rules; do
 		[ ! -e "$f" ] || echo "644 $f $PREFIX/lib/udev/rules.d/${f##*/}"
 	done

@@ -25,6 +25,36 @@ int args_number(const char *text, uint64_t *number)
 	return -errno;
 }
 
+int args_size(const char *text, uint64_t *bytes)
+{
+	static const char letters[] = "kmgt";
+	const char *unit;
+	uint64_t n;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return -errno;
+	unit = *end ? strchr(letters, tolower((unsigned char)*end)) : NULL;
+	if (unit) {
+		for (const char *l = letters; l <= unit; l++)
+			if (__builtin_mul_overflow(n, 1024, &n))
+				return -ERANGE;
+		end++;
+		if (*end == 'i' && end[1] == 'B')
+			end++;
+	}
+	if (*end == 'B')
+		end++;
+	if (*end)
+		return -EINVAL;
+	*bytes = n;
+	return 0;
+}
+
 int args_ppm(const char *text, uint64_t *ppm)
 {
 	uint64_t v = 0, unit = PPM;
@@ -48,6 +78,51 @@ int args_ppm(const char *text, uint64_t *ppm)
 		return -EINVAL;
 	*ppm = v;
 	return 0;
+}
+
+static const struct time_unit {
+	const char *name;
+	uint64_t ns;
+} time_units[] = {
+	{ "", 1000000 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 },
+};
+
+int args_time(const char *text, uint64_t *ns)
+{
+	size_t len = strspn(text, "0123456789.");
+	const struct time_unit *u = NULL;
+	char number[32];
+	uint64_t ppm;
+	int ret;
+
+	for (size_t i = 0; i < sizeof(time_units) / sizeof(time_units[0]); i++)
+		if (!strcmp(text + len, time_units[i].name))
+			u = &time_units[i];
+	if (!u || len >= sizeof(number))
+		return -EINVAL;
+	snprintf(number, sizeof(number), "%.*s", (int)len, text);
+	ret = args_ppm(number, &ppm);
+	if (ret)
+		return ret;
+	/* the parts apart: their product with seconds would not fit into 64 bits */
+	if (ppm / PPM > UINT64_MAX / 2 / u->ns)
+		return -ERANGE;
+	*ns = ppm / PPM * u->ns + ppm % PPM * u->ns / PPM;
+	return 0;
+}
+
+/* For messages; the buffers rotate so that one message can have two. */
+static const char *time_text(uint64_t ns)
+{
+	static char text[2][32];
+	static unsigned int next;
+	char *s = text[next++ % 2];
+	size_t u = 1;
+
+	while (u + 1 < sizeof(time_units) / sizeof(time_units[0]) && ns >= time_units[u + 1].ns)
+		u++;
+	snprintf(s, sizeof(text[0]), "%g%s", (double)ns / time_units[u].ns, time_units[u].name);
+	return s;
 }
 
 static unsigned int distance(const char *a, const char *b)
@@ -119,8 +194,26 @@ static int bad_range(struct bitnet_error *err, const struct arg *a, const char *
 	if (a->type == ARG_PPM)
 		return bitnet_error_set(err, EINVAL, "--%s: %s is not between %g and %g", a->name,
 					text, (double)a->min / PPM, (double)max / PPM);
+	if (a->type == ARG_TIME)
+		return bitnet_error_set(err, EINVAL, "--%s: %s is not between %s and %s", a->name,
+					text, time_text(a->min), time_text(max));
 	return bitnet_error_set(err, EINVAL, "--%s: %s is not between %llu and %llu", a->name, text,
 				(unsigned long long)a->min, (unsigned long long)max);
+}
+
+/* The number that @text is for an option of this type. */
+static int parse_number(const struct arg *a, const char *text, uint64_t *n)
+{
+	if (a->type == ARG_PPM)
+		return args_ppm(text, n);
+	return a->type == ARG_TIME ? args_time(text, n) : args_number(text, n);
+}
+
+static const char *expected_number(const struct arg *a)
+{
+	if (a->type == ARG_PPM)
+		return "a number such as 0.8";
+	return a->type == ARG_TIME ? "a time such as 20ms, 500us or 1s" : "a whole number";
 }
 
 static int set_choice(const struct arg *a, int *value, const char *text, struct bitnet_error *err)
@@ -142,6 +235,7 @@ static int set_choice(const struct arg *a, int *value, const char *text, struct 
 static int set(const struct arg *a, void *value, const char *text, struct bitnet_error *err)
 {
 	struct arg_strings *list = value;
+	bool wide = a->type == ARG_U64 || a->type == ARG_TIME;
 	uint64_t n, max = a->max;
 	int ret;
 
@@ -161,20 +255,20 @@ static int set(const struct arg *a, void *value, const char *text, struct bitnet
 	case ARG_CHOICE:
 		return set_choice(a, value, text, err);
 	case ARG_PPM:
+	case ARG_TIME:
 	case ARG_U32:
 	case ARG_U64:
 		break;
 	}
 
 	if (!max)
-		max = a->type == ARG_U64 ? UINT64_MAX : UINT32_MAX;
-	ret = a->type == ARG_PPM ? args_ppm(text, &n) : args_number(text, &n);
+		max = wide ? UINT64_MAX : UINT32_MAX;
+	ret = parse_number(a, text, &n);
 	if (ret == -EINVAL)
-		return bad_value(err, a, text, a->type == ARG_PPM ? "a number such as 0.8" :
-								     "a whole number");
+		return bad_value(err, a, text, expected_number(a));
 	if (ret || n < a->min || n > max)
 		return bad_range(err, a, text, max);
-	if (a->type == ARG_U64)
+	if (wide)
 		*(uint64_t *)value = n;
 	else
 		*(uint32_t *)value = n;

@@ -21,6 +21,7 @@ enum arg_type {
 	ARG_U32,	/* uint32_t, decimal or 0x, @min .. @max */
 	ARG_U64,	/* uint64_t, the same */
 	ARG_PPM,	/* uint32_t, a decimal fraction in millionths, @min .. @max of them */
+	ARG_TIME,	/* uint64_t, nanoseconds, @min .. @max of them */
 	ARG_CHOICE,	/* int, index into @choices */
 };
 
@@ -102,11 +103,28 @@ int args_parse(int argc, char **argv, const struct arg_set *sets, unsigned int n
 int args_ppm(const char *text, uint64_t *ppm);
 
 /**
+ * args_time() - a time such as "20", "20ms", "0.5ms", "500us", "1s" or "100ns" to nanoseconds
+ *
+ * Without a unit it is in milliseconds. Digits behind the sixth of a fraction, and fractions of a
+ * nanosecond, are cut off.
+ *
+ * Return: 0, -EINVAL if @text is no time, -ERANGE.
+ */
+int args_time(const char *text, uint64_t *ns);
+
+/**
  * args_number() - unsigned integer, decimal or with 0x; no sign, blank or other text
  *
  * Return: 0, -EINVAL or -ERANGE.
  */
 int args_number(const char *text, uint64_t *number);
+
+/**
+ * args_size() - bytes: a whole number, with k, M, G or T behind it for powers of 1024
+ *
+ * The letter is taken in either case, and "B" or "iB" may follow it. Return: 0, -EINVAL or -ERANGE.
+ */
+int args_size(const char *text, uint64_t *bytes);
 
 /**
  * args_help() - print a table's options, one or two lines each

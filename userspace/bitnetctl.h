@@ -72,9 +72,14 @@ int cmd_unload(const struct command *self, int argc, char **argv);
 int cmd_models(const struct command *self, int argc, char **argv);
 int cmd_info(const struct command *self, int argc, char **argv);
 int cmd_status(const struct command *self, int argc, char **argv);
+int cmd_top(const struct command *self, int argc, char **argv);
+int cmd_limits(const struct command *self, int argc, char **argv);
+int cmd_workers(const struct command *self, int argc, char **argv);
 int cmd_monitor(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
 int cmd_bench(const struct command *self, int argc, char **argv);
+int cmd_latency(const struct command *self, int argc, char **argv);
+int cmd_doctor(const struct command *self, int argc, char **argv);
 int cmd_show(const struct command *self, int argc, char **argv);
 int cmd_pack(const struct command *self, int argc, char **argv);
 int cmd_help(const struct command *self, int argc, char **argv);
@@ -82,6 +87,8 @@ int cmd_version(const struct command *self, int argc, char **argv);
 int cmd_complete(int argc, char **argv);
 
 extern const struct arg run_args[], chat_args[], submit_args[], wait_args[], cancel_args[],
-	load_args[], status_args[], info_args[], verify_args[], bench_args[], show_args[], pack_args[], no_args[];
+	load_args[], status_args[], top_args[], limits_args[], monitor_args[], info_args[],
+	verify_args[], bench_args[], latency_args[], doctor_args[], show_args[], pack_args[],
+	no_args[];
 
 #endif

@@ -19,6 +19,7 @@
 struct chat_values {
 	struct engine_args engine;
 	struct sampler_args sampler;
+	struct class_args job_class;
 	const char *system, *model_name;
 	struct file_args file;
 	bool stats;
@@ -27,6 +28,7 @@ struct chat_values {
 const struct arg chat_args[] = {
 	ARG("system", 0, ARG_STRING, struct chat_values, system, "TEXT", "system prompt"),
 	SAMPLER_ARGS(struct chat_values, sampler),
+	CLASS_ARGS(struct chat_values, job_class),
 	ENGINE_ARGS(struct chat_values, engine),
 	ARG("model-name", 0, ARG_STRING, struct chat_values, model_name, "NAME",
 	    "use the shared model NAME; MODEL gives the tokenizer", .completion = COMPLETE_NAME),
@@ -173,6 +175,7 @@ static int answer(struct chat *c, struct bitnet_error *err)
 		.tokenizer = c->model.file.tokenizer,
 		.session = c->session,
 		.sampler = &c->v.sampler,
+		.job_class = &c->v.job_class,
 		.seed = sampler_seed(&c->v.sampler),
 		.prompt = tokens.ids + keep,
 		.n_prompt = tokens.n - keep,
@@ -327,6 +330,8 @@ int cmd_chat(const struct command *self, int argc, char **argv)
 	code = command_parse(self, argc, argv, &c.v, NULL);
 	if (code >= 0)
 		return code;
+	if (class_check(&c.v.job_class, &err))
+		return command_usage(self, &err);
 	interrupt_catch(false);
 	c.tty = isatty(STDIN_FILENO) && !out.quiet;
 	rq = (struct model_request){

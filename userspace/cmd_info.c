@@ -27,6 +27,8 @@ static const struct {
 	{ BITNET_FEATURE_LINEAR, "linear" },
 	{ BITNET_FEATURE_SHARED, "shared" },
 	{ BITNET_FEATURE_EVENTFD, "eventfd" },
+	{ BITNET_FEATURE_CLASSES, "classes" },
+	{ BITNET_FEATURE_RUN, "run" },
 };
 
 static json_t *device_json(const struct bitnet_info *i)

@@ -9,13 +9,15 @@
 
 struct run_values {
 	struct prompt_args prompt;
-	bool stats, stream, echo;
+	bool stats, stream, echo, run_inline;
 };
 
 const struct arg run_args[] = {
 	PROMPT_ARGS(struct run_values, prompt),
 	ARG("echo", 0, ARG_FLAG, struct run_values, echo, NULL,
 	    "print the prompt in front of the text"),
+	ARG("inline", 0, ARG_FLAG, struct run_values, run_inline, NULL,
+	    "compute in this thread: chrt, taskset, nice and cpu.max of the caller count"),
 	ARG("stats", 0, ARG_FLAG, struct run_values, stats, NULL,
 	    "tell speed, latency and seed on standard error"),
 	ARG("stream", 0, ARG_FLAG, struct run_values, stream, NULL,
@@ -68,6 +70,23 @@ static void print_result(const struct run_values *v, const struct prompt *p,
 		generation_say_speed(g);
 }
 
+static int check_inline(const struct run_values *v, struct bitnet_error *err)
+{
+	if (v->run_inline && v->prompt.engine.threads)
+		return bitnet_error_set(err, EINVAL,
+					"--inline is this one thread: it excludes --threads");
+	return 0;
+}
+
+static int has_inline(const struct prompt *p, struct bitnet_error *err)
+{
+	if (p->model.engine_info.out_features & BITNET_FEATURE_RUN)
+		return 0;
+	bitnet_error_set(err, EOPNOTSUPP, "this device cannot run a job in its caller's thread");
+	return bitnet_error_hint(err,
+				 "install module and tool of the same release, or leave out --inline");
+}
+
 int cmd_run(const struct command *self, int argc, char **argv)
 {
 	struct run_values v = { .prompt = PROMPT_DEFAULTS };
@@ -79,7 +98,7 @@ int cmd_run(const struct command *self, int argc, char **argv)
 	code = command_parse(self, argc, argv, &v, &n);
 	if (code >= 0)
 		return code;
-	if (prompt_check_args(&v.prompt, n, argv, &err))
+	if (prompt_check_args(&v.prompt, n, argv, &err) || check_inline(&v, &err))
 		return command_usage(self, &err);
 
 	interrupt_catch(false);
@@ -88,13 +107,19 @@ int cmd_run(const struct command *self, int argc, char **argv)
 		return command_usage(self, &err);
 	if (!ret)
 		ret = prompt_open(&v.prompt, argv[1], &p, &err);
+	if (!ret && v.run_inline)
+		ret = has_inline(&p, &err);
 	if (ret) {
 		prompt_close(&p);
 		return out_error(&err);
 	}
-	model_say_engine(&p.model);
+	if (v.run_inline)
+		model_say_inline(&p.model);
+	else
+		model_say_engine(&p.model);
 
 	g = prompt_generation(&v.prompt, &p);
+	g.run_inline = v.run_inline;
 	if (!out.json) {
 		if (v.echo)
 			out_text(p.text, p.len);

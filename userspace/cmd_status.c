@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* cmd_status.c - what the device is doing */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -8,7 +9,8 @@
 
 #include "bitnet.h"
 #include "bitnetctl.h"
-#include "model.h"
+#include "status_report.h"
+#include "top_text.h"
 
 struct status_values {
 	uint32_t interval_ppm;
@@ -20,134 +22,184 @@ const struct arg status_args[] = {
 	{ 0 }
 };
 
-struct totals {
-	char version[32], variant[BITNET_VARIANT_BYTES];
-	uint64_t value[BITNET_A_MAX + 1];
-	uint64_t at_ns;
-};
-
-static int on_info(void *arg, int cmd, const struct bitnet_nl_attrs *attrs)
+static unsigned long long total(const struct snapshot *s, int attr)
 {
-	struct totals *t = arg;
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	t->at_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
-	snprintf(t->version, sizeof(t->version), "%s", bitnet_nl_string(attrs, BITNET_A_VERSION));
-	snprintf(t->variant, sizeof(t->variant), "%s", bitnet_nl_string(attrs, BITNET_A_VARIANT));
-	for (int a = 1; a <= BITNET_A_MAX; a++)
-		t->value[a] = bitnet_nl_number(attrs, a);
-	return 0;
+	return s->totals.value[attr];
 }
 
-static int on_file(void *arg, int cmd, const struct bitnet_nl_attrs *attrs)
+static const char *plural(unsigned long long n)
 {
-	static const struct { int attr; const char *name; } numbers[] = {
-		{ BITNET_A_PID, "pid" }, { BITNET_A_UID, "uid" }, { BITNET_A_MODELS, "models" },
-		{ BITNET_A_SESSIONS, "sessions" }, { BITNET_A_JOBS, "jobs" },
-		{ BITNET_A_PARKED, "parked" }, { BITNET_A_TOKENS_IN, "tokens_in" },
-		{ BITNET_A_TOKENS_OUT, "tokens_out" }, { BITNET_A_CPU_NS, "cpu_ns" },
-	};
-	const char *comm = bitnet_nl_string(attrs, BITNET_A_COMM);
-	json_t *j = json_object();
-
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		json_object_set_new(j, numbers[i].name,
-				    json_integer(bitnet_nl_number(attrs, numbers[i].attr)));
-	json_object_set_new(j, "comm", out_string(comm, strlen(comm)));
-	json_array_append_new(arg, j);
-	return 0;
+	return n == 1 ? "" : "s";
 }
 
-static double rate(const struct totals *a, const struct totals *b, int attr)
+static void print_module(const struct snapshot *s)
 {
-	double seconds = (b->at_ns - a->at_ns) / 1e9;
-
-	return seconds > 0 ? (b->value[attr] - a->value[attr]) / seconds : 0;
+	printf("module       %s, interface %llu, %s\n", s->totals.name, total(s, BITNET_A_ABI),
+	       s->totals.variant);
 }
 
-static json_t *status_json(const struct totals *a, const struct totals *b, json_t *files)
+static void print_workers(const struct snapshot *s)
 {
-	static const struct { int attr; const char *name; } totals[] = {
-		{ BITNET_A_MODELS, "models" }, { BITNET_A_SESSIONS, "sessions" },
-		{ BITNET_A_JOBS, "jobs" }, { BITNET_A_FILES, "files_open" },
-		{ BITNET_A_TOKENS_IN, "tokens_in" }, { BITNET_A_TOKENS_OUT, "tokens_out" },
-		{ BITNET_A_JOBS_DONE, "jobs_done" }, { BITNET_A_JOBS_FAILED, "jobs_failed" },
-		{ BITNET_A_JOBS_CANCELLED, "jobs_cancelled" },
-		{ BITNET_A_PINNED_BYTES, "pinned_bytes" }, { BITNET_A_KV_BYTES, "kv_bytes" },
-		{ BITNET_A_CPU_NS, "cpu_ns" }, { BITNET_A_STEPS, "steps" },
-		{ BITNET_A_SECTION_MAX_NS, "section_max_ns" },
-	};
-	json_t *j, *t = json_object();
+	const struct records *workers = &s->list[SNAPSHOT_WORKERS];
+	const struct record *r;
 
-	for (size_t i = 0; i < sizeof(totals) / sizeof(totals[0]); i++)
-		json_object_set_new(t, totals[i].name, json_integer(b->value[totals[i].attr]));
-	j = json_pack("{s:s, s:i, s:s, s:i, s:o}", "module_version", b->version, "abi",
-		      (int)b->value[BITNET_A_ABI], "variant", b->variant, "workers",
-		      (int)b->value[BITNET_A_WORKERS], "totals", t);
-	if (b->at_ns != a->at_ns)
-		json_object_set_new(j, "rates",
-				    json_pack("{s:f, s:f, s:f}", "tokens_in_per_s",
-					      rate(a, b, BITNET_A_TOKENS_IN), "tokens_out_per_s",
-					      rate(a, b, BITNET_A_TOKENS_OUT), "cpus_busy",
-					      rate(a, b, BITNET_A_CPU_NS) / 1e9));
-	if (files)
-		json_object_set(j, "files", files);
-	return j;
+	printf("workers      %llu", total(s, BITNET_A_WORKERS));
+	for (size_t i = 0; i < workers->n; i++) {
+		r = &workers->r[i];
+		printf("%s%llu%s", i ? ", " : workers->n > 1 ? " on CPUs " : " on CPU ",
+		       (unsigned long long)r->value[BITNET_A_CPU],
+		       !r->value[BITNET_A_ONLINE]	? " (offline)" :
+		       r->value[BITNET_A_WORKER_PARKED] ? " (rests)" : "");
+	}
+	putchar('\n');
 }
 
-static unsigned long long ull(const struct totals *t, int attr)
+static void print_memory(const struct snapshot *s)
 {
-	return t->value[attr];
-}
+	unsigned long long models = s->list[SNAPSHOT_MODELS].n;
 
-static int count_model(void *arg, const struct shared_model *s)
-{
-	++*(unsigned int *)arg;
-	return 0;
-}
-
-static void print_plain(const struct totals *a, const struct totals *b, const json_t *files)
-{
-	unsigned int models = 0;
-	const json_t *f;
-	size_t i;
-
-	printf("module       %s, interface %llu, %s, %llu worker%s\n", b->version,
-	       ull(b, BITNET_A_ABI), b->variant, ull(b, BITNET_A_WORKERS),
-	       b->value[BITNET_A_WORKERS] == 1 ? "" : "s");
 	/*
 	 * the totals count handles, and a shared model may have none; without rights only shared
 	 * ones
 	 */
-	if (shared_models_each(count_model, &models, NULL) || models < b->value[BITNET_A_MODELS])
-		models = b->value[BITNET_A_MODELS];
-	printf("now          %u models (%s pinned), %llu sessions (%s), %llu jobs, %llu open files\n",
-	       models, out_size(b->value[BITNET_A_PINNED_BYTES]), ull(b, BITNET_A_SESSIONS),
-	       out_size(b->value[BITNET_A_KV_BYTES]), ull(b, BITNET_A_JOBS),
-	       ull(b, BITNET_A_FILES));
-	if (b->at_ns != a->at_ns)
-		printf("rate         %.1f tokens/s in, %.1f tokens/s out, %.2f CPUs busy\n",
-		       rate(a, b, BITNET_A_TOKENS_IN), rate(a, b, BITNET_A_TOKENS_OUT),
-		       rate(a, b, BITNET_A_CPU_NS) / 1e9);
-	printf("since load   %llu tokens in, %llu out; jobs: %llu done, %llu failed, %llu cancelled\n",
-	       ull(b, BITNET_A_TOKENS_IN), ull(b, BITNET_A_TOKENS_OUT), ull(b, BITNET_A_JOBS_DONE),
-	       ull(b, BITNET_A_JOBS_FAILED), ull(b, BITNET_A_JOBS_CANCELLED));
-	printf("             %llu steps, %.1f s of CPU, longest section %.1f us\n",
-	       ull(b, BITNET_A_STEPS), b->value[BITNET_A_CPU_NS] / 1e9,
-	       b->value[BITNET_A_SECTION_MAX_NS] / 1e3);
-	if (!files || !json_array_size(files))
+	if (s->list[SNAPSHOT_MODELS].error || models < total(s, BITNET_A_MODELS))
+		models = total(s, BITNET_A_MODELS);
+	printf("memory       %s pinned for %llu model%s, %s of context for %llu session%s\n",
+	       out_size(total(s, BITNET_A_PINNED_BYTES)), models, plural(models),
+	       out_size(total(s, BITNET_A_KV_BYTES)), total(s, BITNET_A_SESSIONS),
+	       plural(total(s, BITNET_A_SESSIONS)));
+}
+
+static void print_work(const struct top_frame *f)
+{
+	const struct snapshot *s = f->now;
+	char p50[24], p99[24];
+
+	printf("now          %llu job%s, %llu open file%s\n", total(s, BITNET_A_JOBS),
+	       plural(total(s, BITNET_A_JOBS)), total(s, BITNET_A_FILES),
+	       plural(total(s, BITNET_A_FILES)));
+	if (!f->before)
 		return;
-	printf("\n%s%7s %6s %-16s %6s %8s %4s %6s %9s %9s %9s%s\n", out_style(STYLE_BOLD), "PID",
-	       "UID", "COMMAND", "MODELS", "SESSIONS", "JOBS", "PARKED", "TOKENS-IN", "OUT",
+	printf("rate         %.1f tokens/s in, %.1f tokens/s out, %.2f CPUs busy\n",
+	       top_rate(f, BITNET_A_TOKENS_IN), top_rate(f, BITNET_A_TOKENS_OUT),
+	       top_rate(f, BITNET_A_CPU_NS) / 1e9);
+	if (isnan(top_quantile(f, 0.5)))
+		return;
+	top_duration(p50, sizeof(p50), top_quantile(f, 0.5));
+	top_duration(p99, sizeof(p99), top_quantile(f, 0.99));
+	printf("token time   p50 %s, p99 %s\n", p50, p99);
+}
+
+static void print_history(const struct snapshot *s)
+{
+	printf("since load   %llu tokens in, %llu out; ", total(s, BITNET_A_TOKENS_IN),
+	       total(s, BITNET_A_TOKENS_OUT));
+	printf("jobs: %llu done, %llu failed, %llu cancelled\n", total(s, BITNET_A_JOBS_DONE),
+	       total(s, BITNET_A_JOBS_FAILED), total(s, BITNET_A_JOBS_CANCELLED));
+	printf("             %llu steps, %.1f s of CPU, longest section %.1f us\n",
+	       total(s, BITNET_A_STEPS), total(s, BITNET_A_CPU_NS) / 1e9,
+	       total(s, BITNET_A_SECTION_MAX_NS) / 1e3);
+	if (record_has(&s->totals, BITNET_A_BATCH_FLOOR))
+		printf("batch floor  %g %% of the time for batch jobs while any waits\n",
+		       total(s, BITNET_A_BATCH_FLOOR) * 100.0 / BITNET_PPM);
+}
+
+static void print_problems(const struct status_problem *problems, unsigned int n)
+{
+	if (!n)
+		printf("problems     %snone%s\n", out_style(STYLE_GOOD), out_style(STYLE_PLAIN));
+	for (unsigned int i = 0; i < n; i++)
+		printf("%s%s%s%s\n", i ? "             " : "problems     ", out_style(STYLE_BAD),
+		       problems[i].message, out_style(STYLE_PLAIN));
+}
+
+static void print_models(const struct snapshot *s)
+{
+	const struct records *models = &s->list[SNAPSHOT_MODELS];
+	const struct record *r;
+
+	if (!models->n)
+		return;
+	printf("\n%s%-32s %9s %-7s %7s %8s%s\n", out_style(STYLE_BOLD), "MODEL", "SIZE", "KIND",
+	       "HANDLES", "SESSIONS", out_style(STYLE_PLAIN));
+	for (size_t i = 0; i < models->n; i++) {
+		r = &models->r[i];
+		printf("%-32s %9s %-7s %7llu %8llu\n", *r->name ? r->name : "(no name)",
+		       out_size(r->value[BITNET_A_MODEL_BYTES]),
+		       r->value[BITNET_A_SHARED] ? "shared" : "private",
+		       (unsigned long long)r->value[BITNET_A_MODEL_HANDLES],
+		       (unsigned long long)r->value[BITNET_A_MODEL_SESSIONS]);
+	}
+}
+
+static void print_files(const struct snapshot *s)
+{
+	const struct records *files = &s->list[SNAPSHOT_FILES];
+	const struct record *f;
+
+	if (!files->n)
+		return;
+	printf("\n%s%7s %-8s %-16s %6s %8s %4s %6s %9s %9s %9s%s\n", out_style(STYLE_BOLD), "PID",
+	       "USER", "COMMAND", "MODELS", "SESSIONS", "JOBS", "PARKED", "TOKENS-IN", "OUT",
 	       "CPU-MS", out_style(STYLE_PLAIN));
-#define N(key) ((long long)json_integer_value(json_object_get(f, key)))
-	json_array_foreach(files, i, f)
-		printf("%7lld %6lld %-16s %6lld %8lld %4lld %6lld %9lld %9lld %9lld\n", N("pid"),
-		       N("uid"), json_string_value(json_object_get(f, "comm")), N("models"),
-		       N("sessions"), N("jobs"), N("parked"), N("tokens_in"), N("tokens_out"),
-		       N("cpu_ns") / 1000000);
+#define N(attr) ((unsigned long long)f->value[attr])
+	for (size_t i = 0; i < files->n; i++) {
+		f = &files->r[i];
+		printf("%7llu %-8s %-16s %6llu %8llu %4llu %6llu %9llu %9llu %9llu\n",
+		       N(BITNET_A_PID), f->user, f->name, N(BITNET_A_MODELS), N(BITNET_A_SESSIONS),
+		       N(BITNET_A_JOBS), N(BITNET_A_PARKED), N(BITNET_A_TOKENS_IN),
+		       N(BITNET_A_TOKENS_OUT), N(BITNET_A_CPU_NS) / 1000000);
+	}
 #undef N
+}
+
+static void print_plain(const struct top_frame *f, const struct status_problem *problems,
+			unsigned int n)
+{
+	print_module(f->now);
+	print_workers(f->now);
+	print_memory(f->now);
+	print_work(f);
+	print_history(f->now);
+	print_problems(problems, n);
+	print_models(f->now);
+	print_files(f->now);
+}
+
+static json_t *problems_json(const struct status_problem *problems, unsigned int n)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:o}", "code", problems[i].code,
+						      "message",
+						      out_string(problems[i].message,
+								 strlen(problems[i].message))));
+	return list;
+}
+
+static int report(const struct snapshot *now, const struct snapshot *before)
+{
+	const struct top_order order = { .list = SNAPSHOT_FILES };
+	struct status_problem problems[STATUS_MAX_PROBLEMS];
+	unsigned int n = status_problems(now, before, BITNET_VERSION, problems);
+	struct top_frame frame = { 0 };
+	struct bitnet_error err;
+	json_t *j;
+
+	if (out.json) {
+		j = top_json(now, before);
+		json_object_set_new(j, "problems", problems_json(problems, n));
+		out_json(j);
+		return OUT_OK;
+	}
+	if (top_frame_make(&frame, now, before, &order)) {
+		bitnet_error_set(&err, ENOMEM, "out of memory");
+		return out_error(&err);
+	}
+	print_plain(&frame, problems, n);
+	top_frame_free(&frame);
+	return OUT_OK;
 }
 
 /* No netlink: the module is not there, or this is a container; the device tells which. */
@@ -166,14 +218,31 @@ static int no_netlink(const struct bitnet_error *why)
 	return out_error(why);
 }
 
+/* Two snapshots, or one without an interval. */
+static int watch(struct bitnet_nl *nl, uint32_t interval_ppm, struct snapshot *before,
+		 struct snapshot *now, struct bitnet_error *err)
+{
+	const struct timespec pause = {
+		.tv_sec = interval_ppm / BITNET_PPM,
+		.tv_nsec = interval_ppm % BITNET_PPM * 1000L,
+	};
+	int ret;
+
+	if (interval_ppm) {
+		ret = snapshot_collect(nl, before, err);
+		if (ret)
+			return ret;
+		nanosleep(&pause, NULL);
+	}
+	return snapshot_collect(nl, now, err);
+}
+
 int cmd_status(const struct command *self, int argc, char **argv)
 {
 	struct status_values v = { .interval_ppm = BITNET_PPM / 2 };
-	struct totals a = { 0 }, b = { 0 };
+	struct snapshot before = { 0 }, now = { 0 };
 	struct bitnet_error err = { 0 };
 	struct bitnet_nl *nl;
-	struct timespec pause;
-	json_t *files;
 	int code, ret;
 
 	code = command_parse(self, argc, argv, &v, NULL);
@@ -182,29 +251,10 @@ int cmd_status(const struct command *self, int argc, char **argv)
 	ret = bitnet_nl_open(&nl, &err);
 	if (ret)
 		return no_netlink(&err);
-	ret = bitnet_nl_query(nl, BITNET_CMD_GET_INFO, on_info, &a, &err);
-	b = a;
-	if (!ret && v.interval_ppm) {
-		pause.tv_sec = v.interval_ppm / BITNET_PPM;
-		pause.tv_nsec = v.interval_ppm % BITNET_PPM * 1000L;
-		nanosleep(&pause, NULL);
-		ret = bitnet_nl_query(nl, BITNET_CMD_GET_INFO, on_info, &b, &err);
-	}
-	if (ret) {
-		bitnet_nl_close(nl);
-		return out_error(&err);
-	}
-	/* who uses it is for the administrator only */
-	files = json_array();
-	if (bitnet_nl_query(nl, BITNET_CMD_GET_STATS, on_file, files, NULL)) {
-		json_decref(files);
-		files = NULL;
-	}
+	ret = watch(nl, v.interval_ppm, &before, &now, &err);
 	bitnet_nl_close(nl);
-	if (out.json)
-		out_json(status_json(&a, &b, files));
-	else
-		print_plain(&a, &b, files);
-	json_decref(files);
-	return OUT_OK;
+	code = ret ? out_error(&err) : report(&now, v.interval_ppm ? &before : NULL);
+	snapshot_free(&before);
+	snapshot_free(&now);
+	return code;
 }

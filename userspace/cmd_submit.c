@@ -66,8 +66,9 @@ static json_t *error_json(const struct bitnet_error *err)
 			 out_string(err->hint, strlen(err->hint)));
 }
 
-static void tell(int pipe_fd, int ret, const struct bitnet_error *err)
+static void tell(void *arg, int ret, const struct bitnet_error *err)
 {
+	int pipe_fd = *(const int *)arg;
 	struct started s = { .ret = ret };
 
 	if (ret)
@@ -105,11 +106,14 @@ static int hold(const struct submit_values *v, const char *model, struct prompt 
 	interrupt_catch(true);
 
 	ret = prompt_open(&v->prompt, model, p, &err);
-	tell(pipe_fd, ret, &err);
-	if (ret)
+	if (ret) {
+		tell(&pipe_fd, ret, &err);
 		return 1;
+	}
 	g = prompt_generation(&v->prompt, p);
 	g.on_text = keep_going;
+	g.on_submitted = tell;
+	g.arg = &pipe_fd;
 	ret = generate(&g, &err);
 	result = ret ? error_json(&err) : prompt_json(p, &g);
 	json_object_set_new(result, "id", json_integer(id));
@@ -120,17 +124,21 @@ static int hold(const struct submit_values *v, const char *model, struct prompt 
 	return 0;
 }
 
-static json_t *request_json(const char *model, const struct prompt *p)
+static json_t *request_json(const struct submit_values *v, const char *model,
+			    const struct prompt *p)
 {
 	size_t shown = p->len < SHOWN_PROMPT_BYTES ? p->len : SHOWN_PROMPT_BYTES;
+	json_t *j;
 
 	while (shown < p->len && shown && (p->text[shown] & 0xc0) == 0x80)
 		shown--;
-	return json_pack("{s:o, s:o, s:I}", "model", out_string(model, strlen(model)), "prompt",
-			 out_string(p->text, shown), "submitted", (json_int_t)time(NULL));
+	j = json_pack("{s:o, s:o, s:I}", "model", out_string(model, strlen(model)), "prompt",
+		      out_string(p->text, shown), "submitted", (json_int_t)time(NULL));
+	class_json(&v->prompt.job_class, j);
+	return j;
 }
 
-/* Wait until the holder has its model and session, so that what is wrong is told here and now. */
+/* Wait until the engine has taken the holder's job, so that what is wrong is told here and now. */
 static int await_start(int pipe_fd, pid_t pid, struct bitnet_error *err)
 {
 	struct started s;
@@ -158,7 +166,7 @@ int cmd_submit(const struct command *self, int argc, char **argv)
 	struct prompt p = { 0 };
 	int n, code, ret, lock, pipe_fds[2];
 	unsigned int id;
-	json_t *request;
+	json_t *request, *j;
 	pid_t pid = -1;
 
 	code = command_parse(self, argc, argv, &v, &n);
@@ -173,7 +181,7 @@ int cmd_submit(const struct command *self, int argc, char **argv)
 	if (ret)
 		return out_error(&err);
 
-	request = request_json(argv[1], &p);
+	request = request_json(&v, argv[1], &p);
 	lock = jobs_create(request, &id, &err);
 	json_decref(request);
 	if (lock < 0) {
@@ -204,10 +212,13 @@ remove:
 		jobs_remove(id);
 		return out_error(&err);
 	}
-	if (out.json)
-		out_json(json_pack("{s:i, s:i}", "id", (int)id, "pid", (int)pid));
-	else
+	if (out.json) {
+		j = json_pack("{s:i, s:i}", "id", (int)id, "pid", (int)pid);
+		class_json(&v.prompt.job_class, j);
+		out_json(j);
+	} else {
 		printf("%u\n", id);
+	}
 	return OUT_OK;
 }
 
@@ -241,13 +252,15 @@ static int list_jobs(void)
 		return OUT_OK;
 	}
 	if (json_array_size(list))
-		printf("%s%6s %-8s %-24s %s%s\n", out_style(STYLE_BOLD), "ID", "STATE", "MODEL",
-		       "PROMPT", out_style(STYLE_PLAIN));
+		printf("%s%6s %-8s %-11s %-24s %s%s\n", out_style(STYLE_BOLD), "ID", "STATE",
+		       "CLASS", "MODEL", "PROMPT", out_style(STYLE_PLAIN));
 	else
 		out_note("no jobs");
 	json_array_foreach(list, i, j) {
-		printf("%6lld %-8s %-24s ", (long long)json_integer_value(json_object_get(j, "id")),
+		printf("%6lld %-8s %-11s %-24s ",
+		       (long long)json_integer_value(json_object_get(j, "id")),
 		       json_string_value(json_object_get(j, "state")),
+		       json_string_value(json_object_get(j, "class")),
 		       json_string_value(json_object_get(j, "model")));
 		prompt = json_string_value(json_object_get(j, "prompt"));
 		for (; prompt && *prompt; prompt++)

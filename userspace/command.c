@@ -113,12 +113,48 @@ const struct command commands[] = {
 		.summary = "what the device is doing",
 	},
 	{
+		.name = "top",
+		.operands = "",
+		.args = top_args,
+		.run = cmd_top,
+		.summary = "who uses the device and how fast it is, live and full screen",
+		.details =
+			"Processes, users, models and workers with rates and latencies; ? lists the keys. Without\n"
+			"a terminal it prints one snapshot. --json writes a line a snapshot, which --replay shows\n"
+			"again. Only root sees who uses the device, and the token times.",
+	},
+	{
+		.name = "limits",
+		.operands = "",
+		.args = limits_args,
+		.run = cmd_limits,
+		.summary = "what users have and may have; set it (root)",
+		.details =
+			"Without options, or with --user alone, only shows. Each user may have so many sessions and\n"
+			"unfinished jobs, and so much memory for contexts and pinned models, at once. A limit of a\n"
+			"user's own, marked *, counts instead of the default, and for root too.",
+	},
+	{
+		.name = "workers",
+		.operands = "[CPUS]",
+		.args = no_args,
+		.run = cmd_workers,
+		.summary = "which CPUs compute; choose others (root)",
+		.min_operands = 0,
+		.max_operands = 1,
+		.details =
+			"CPUS is a list such as 1,3-5, or all: workers on these compute from now on, the others\n"
+			"rest. They are among those that the module was loaded with (cpus=).",
+	},
+	{
 		.name = "monitor",
 		.operands = "",
-		.args = no_args,
+		.args = monitor_args,
 		.run = cmd_monitor,
 		.summary = "print events of the device as they happen (root)",
-		.details = "One line an event; with --json one JSON object a line.",
+		.details =
+			"One line an event; with --json one JSON object a line. Filters add up: an event has to\n"
+			"pass all of them, and events without the property that a filter asks for do not pass.",
 	},
 	{
 		.name = "verify",
@@ -147,6 +183,30 @@ const struct command commands[] = {
 			"First how fast it can read memory and multiply at all, then products, decoding, prefill\n"
 			"and sessions together, each as a share of the limit measured beside it. Without MODEL\n"
 			"the demo model, which fits into caches: for what large ones do, take a large one.",
+	},
+	{
+		.name = "latency",
+		.operands = "MODEL | --compare FILE1 FILE2",
+		.args = latency_args,
+		.run = cmd_latency,
+		.summary = "how even tokens come, token by token, alone or beside a load",
+		.min_operands = 1,
+		.max_operands = 2,
+		.completion = COMPLETE_MODEL,
+		.details =
+			"Makes tokens as one client of a class and tells how long each took: percentiles, the\n"
+			"longest, jitter, and a histogram. --load starts other clients for as long; on the\n"
+			"device they need a shared model. Times are of CLOCK_MONOTONIC where a token is made.",
+	},
+	{
+		.name = "doctor",
+		.operands = "",
+		.args = doctor_args,
+		.run = cmd_doctor,
+		.summary = "what of this machine's set-up makes tokens late, and how to mend it",
+		.details =
+			"Looks at kernel, CPUs, interrupts, memory, module and device. Exit code 1 if something\n"
+			"does not work at all; what only costs time is a note or a warning.",
 	},
 	{
 		.name = "show",

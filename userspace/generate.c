@@ -56,6 +56,7 @@ static void fill_job(const struct generation *g, struct bitnet_job *job)
 	job->min_p_ppm = a->min_p_ppm;
 	job->repeat_penalty_ppm = a->repeat_penalty_ppm;
 	job->repeat_last_n = a->repeat_last_n;
+	class_apply(g->job_class, job);
 	if (a->ignore_eos)
 		return;
 	n = bitnet_tokenizer_stops(g->tokenizer, &stops);
@@ -154,6 +155,7 @@ static int add_token(struct generation *g, const struct bitnet_ring_entry *e)
 		g->tokens = bigger;
 	}
 	g->tokens[g->n_tokens++] = *e;
+	g->n_late += !!(e->flags & BITNET_ENTRY_F_LATE);
 	return 0;
 }
 
@@ -171,11 +173,132 @@ static const char *reason_name(unsigned int reason)
 	}
 }
 
+/*
+ * A TOKEN entry: into the list, and its text to who wants it. Return: 1 while more is wanted, 0, or
+ * a negative errno.
+ */
+static int take_token(struct generation *g, struct bitnet_decoder *decoder,
+		      const struct bitnet_job *job, const struct bitnet_ring_entry *e)
+{
+	const char *piece;
+	size_t len;
+	int ret = add_token(g, e);
+
+	if (ret)
+		return ret;
+	if (is_stop(job, e->token))
+		return 1;
+	piece = bitnet_decoder_push(decoder, e->token, &len);
+	return piece && add_text(g, piece, len, e);
+}
+
+/*
+ * Through SUBMIT and the ring. @last: out, the final entry. Return: 1 if all text was wanted, 0, or
+ * a negative errno.
+ */
+static int run_submitted(struct generation *g, struct bitnet_decoder *decoder,
+			 const struct bitnet_job *job, struct bitnet_ring_entry *last,
+			 struct bitnet_error *err)
+{
+	bool cancelled = false;
+	int wanted = 1, ret;
+
+	ret = bitnet_engine_submit(g->engine, job, 1, NULL, err);
+	if (g->on_submitted)
+		g->on_submitted(g->arg, ret, err);
+	if (ret)
+		return ret;
+	for (;;) {
+		if ((wanted <= 0 || interrupt_pending()) && !cancelled) {
+			/* -ENOENT: it has ended by itself, and its last entry is on the way */
+			bitnet_engine_cancel(g->engine, USER_DATA);
+			cancelled = true;
+		}
+		if (!bitnet_engine_next(g->engine, last)) {
+			ret = bitnet_engine_wait(g->engine, 1, WAIT_SLICE_NS);
+			if (ret < 0 && ret != -ETIME && ret != -EINTR)
+				return bitnet_error_set(err, ret, "waiting for tokens: %s",
+							bitnet_strerror(ret));
+			continue;
+		}
+		if (last->user_data != USER_DATA)
+			continue;
+		if (last->kind != BITNET_ENTRY_TOKEN)
+			break;
+		if (wanted > 0)
+			wanted = take_token(g, decoder, job, last);
+	}
+	if (last->kind == BITNET_ENTRY_ERROR && !(last->error == -ECANCELED && cancelled))
+		return bitnet_error_set(err, last->error, "the job failed: %s",
+					bitnet_strerror(last->error));
+	return wanted > 0;
+}
+
+/*
+ * By RUN. A job for each token, so that its text can be shown at once: the bits are those of one
+ * job for all, unless there is a repetition penalty, which looks at the tokens of its own job. Then
+ * there is one, and the text comes in the end.
+ */
+static int run_inline(struct generation *g, struct bitnet_decoder *decoder, struct bitnet_job *job,
+		      struct bitnet_ring_entry *last, struct bitnet_error *err)
+{
+	bool single = job->repeat_last_n && job->repeat_penalty_ppm &&
+		      job->repeat_penalty_ppm != BITNET_PPM;
+	uint32_t chunk = single ? g->max_tokens : 1, kept = g->cached, fed;
+	struct bitnet_ring_entry *entries = calloc((size_t)chunk + 1, sizeof(*entries));
+	uint64_t cpu_ns = 0;
+	unsigned int made;
+	int wanted = 1, ret = 0;
+
+	if (!entries)
+		return bitnet_error_set(err, ENOMEM, "out of memory");
+	job->max_tokens = chunk;
+	while (!ret && wanted > 0) {
+		ret = bitnet_engine_run(g->engine, job, entries, chunk + 1, &made, err);
+		if (ret == -ERANGE && g->n_tokens) {
+			/* The job before made what it was to make, and filled the context. */
+			last->reason = BITNET_REASON_CONTEXT;
+			ret = 0;
+			break;
+		}
+		if (ret)
+			break;
+		*last = entries[made - 1];
+		cpu_ns += last->cpu_ns;
+		if (last->kind == BITNET_ENTRY_ERROR && last->error == -EINTR &&
+		    !interrupt_pending()) {
+			/* Stopped and continued, say: once more from where this job began. */
+			ret = bitnet_engine_session_rewind(g->engine, job->session_id, kept, err);
+			continue;
+		}
+		for (unsigned int i = 0; wanted > 0 && i + 1 < made; i++) {
+			entries[i].n_tokens = g->n_tokens;
+			wanted = take_token(g, decoder, job, &entries[i]);
+		}
+		if (last->kind == BITNET_ENTRY_ERROR && last->error != -EINTR)
+			ret = bitnet_error_set(err, last->error, "the job failed: %s",
+					       bitnet_strerror(last->error));
+		if (ret || last->kind == BITNET_ENTRY_ERROR ||
+		    last->reason != BITNET_REASON_LENGTH || g->n_tokens >= g->max_tokens)
+			break;
+		if (interrupt_pending()) {
+			last->kind = BITNET_ENTRY_ERROR;
+			break;
+		}
+		kept = last->position;
+		fed = g->tokens[g->n_tokens - 1].token;
+		job->input = (uintptr_t)&fed;
+		job->input_count = 1;
+	}
+	last->cpu_ns = cpu_ns;
+	free(entries);
+	return ret ? ret : wanted > 0;
+}
+
 int generate(struct generation *g, struct bitnet_error *err)
 {
 	struct bitnet_decoder *decoder = bitnet_decoder_new(g->tokenizer, g->decode_flags);
-	bool cancelled = false, wanted = true;
-	struct bitnet_ring_entry e;
+	struct bitnet_ring_entry last;
 	struct bitnet_job job;
 	const char *piece;
 	size_t len;
@@ -188,58 +311,21 @@ int generate(struct generation *g, struct bitnet_error *err)
 	}
 	fill_job(g, &job);
 	g->submit_ns = now_ns();
-	ret = bitnet_engine_submit(g->engine, &job, 1, NULL, err);
-	if (ret)
+	ret = g->run_inline ? run_inline(g, decoder, &job, &last, err) :
+			      run_submitted(g, decoder, &job, &last, err);
+	if (ret < 0)
 		goto out;
-
-	for (;;) {
-		if ((!wanted || interrupt_pending()) && !cancelled) {
-			/* -ENOENT: it has ended by itself, and its last entry is on the way */
-			bitnet_engine_cancel(g->engine, USER_DATA);
-			cancelled = true;
-		}
-		if (!bitnet_engine_next(g->engine, &e)) {
-			ret = bitnet_engine_wait(g->engine, 1, WAIT_SLICE_NS);
-			if (ret < 0 && ret != -ETIME && ret != -EINTR) {
-				bitnet_error_set(err, ret, "waiting for tokens: %s",
-						 bitnet_strerror(ret));
-				goto out;
-			}
-			continue;
-		}
-		if (e.user_data != USER_DATA)
-			continue;
-		if (e.kind != BITNET_ENTRY_TOKEN)
-			break;
-		if (!wanted)
-			continue;
-		ret = add_token(g, &e);
-		piece = NULL;
-		if (!ret && is_stop(&job, e.token))
-			continue;
-		if (!ret)
-			piece = bitnet_decoder_push(decoder, e.token, &len);
-		wanted = piece && add_text(g, piece, len, &e);
-	}
-
-	ret = 0;
-	g->cached = e.position;
-	g->cpu_ns = e.cpu_ns;
-	if (wanted) {
+	g->cached = last.position;
+	g->cpu_ns = last.cpu_ns;
+	if (ret) {
 		piece = bitnet_decoder_finish(decoder, &len);
 		if (piece)
 			add_text(g, piece, len, NULL);
 	}
-	if (e.kind == BITNET_ENTRY_DONE) {
-		if (!g->finish)
-			g->finish = wanted ? reason_name(e.reason) : "cancelled";
-	} else if (e.error == -ECANCELED && cancelled) {
-		if (!g->finish)
-			g->finish = "cancelled";
-	} else {
-		ret = e.error;
-		bitnet_error_set(err, ret, "the job failed: %s", bitnet_strerror(ret));
-	}
+	if (!g->finish)
+		g->finish = ret && last.kind == BITNET_ENTRY_DONE ? reason_name(last.reason) :
+								     "cancelled";
+	ret = 0;
 out:
 	bitnet_decoder_free(decoder);
 	return ret;
@@ -295,7 +381,7 @@ static json_t *ppm_json(uint32_t ppm)
 json_t *generation_json(const struct generation *g)
 {
 	const struct sampler_args *a = g->sampler;
-	json_t *ids = json_array(), *sampler;
+	json_t *ids = json_array(), *sampler, *j;
 	struct speed s;
 
 	for (size_t i = 0; i < g->n_tokens; i++)
@@ -311,14 +397,16 @@ json_t *generation_json(const struct generation *g)
 		sampler = json_pack("{s:o, s:o, s:i}", "temp", ppm_json(0), "repeat_penalty",
 				    ppm_json(a->repeat_penalty_ppm), "repeat_last_n",
 				    (int)a->repeat_last_n);
-	return json_pack("{s:o, s:s, s:i, s:i, s:o, s:o, s:{s:f, s:f, s:f, s:f, s:f, s:f, s:f}}",
-			 "text", out_string(g->text ? g->text : "", g->text_len), "finish",
-			 g->finish ? g->finish : "error", "prompt_tokens", (int)g->n_prompt,
-			 "generated_tokens", (int)g->n_tokens, "tokens", ids, "sampler", sampler,
-			 "speed", "first_token_ms", s.first_token_ms, "prefill_tokens_per_s",
-			 s.prefill_tokens_per_s, "decode_tokens_per_s", s.decode_tokens_per_s,
-			 "token_p50_ms", s.p50_ms, "token_p99_ms", s.p99_ms, "token_max_ms",
-			 s.max_ms, "cpu_ms", g->cpu_ns / 1e6);
+	j = json_pack("{s:o, s:s, s:i, s:i, s:i, s:o, s:o, s:{s:f, s:f, s:f, s:f, s:f, s:f, s:f}}",
+		      "text", out_string(g->text ? g->text : "", g->text_len), "finish",
+		      g->finish ? g->finish : "error", "prompt_tokens", (int)g->n_prompt,
+		      "generated_tokens", (int)g->n_tokens, "late_tokens", (int)g->n_late, "tokens",
+		      ids, "sampler", sampler, "speed", "first_token_ms", s.first_token_ms,
+		      "prefill_tokens_per_s", s.prefill_tokens_per_s, "decode_tokens_per_s",
+		      s.decode_tokens_per_s, "token_p50_ms", s.p50_ms, "token_p99_ms", s.p99_ms,
+		      "token_max_ms", s.max_ms, "cpu_ms", g->cpu_ns / 1e6);
+	class_json(g->job_class, j);
+	return j;
 }
 
 void generation_say_speed(const struct generation *g)
@@ -333,6 +421,8 @@ void generation_say_speed(const struct generation *g)
 		"text:   %zu tokens, %.1f tokens/s; per token p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
 		g->n_tokens, s.decode_tokens_per_s, s.p50_ms, s.p99_ms, s.max_ms);
 	fprintf(stderr, "cpu:    %.1f ms; ended by: %s\n", g->cpu_ns / 1e6, g->finish);
+	if (g->job_class->job_class == BITNET_CLASS_REALTIME)
+		fprintf(stderr, "late:   %zu of %zu tokens\n", g->n_late, g->n_tokens);
 	if (g->sampler->temp_ppm)
 		fprintf(stderr, "seed:   %llu\n", (unsigned long long)g->seed);
 }

@@ -7,6 +7,7 @@
 
 #include "args.h"
 #include "bitnet.h"
+#include "jobclass.h"
 
 #include <jansson.h>
 
@@ -54,27 +55,32 @@ struct sampler_args {
  * struct generation - a job and its results; all zero but the first block before generate()
  * @on_text:	called with each piece of text, whole characters; false: stop. @entry is the token
  *		that completed it, NULL for a rest at the end. May be NULL
+ * @on_submitted: called once the engine has taken (@ret 0) or refused the job. May be NULL
  * @tokens:	generated tokens' entries
  * @text:	all text, NUL behind it
  * @finish:	why it ended: "stop", "stop-string", "length", "context", "cancelled"
  * @cached:	tokens that the session's cache holds now
+ * @n_late:	tokens of a realtime job that were late
  */
 struct generation {
 	struct bitnet_engine *engine;
 	const struct bitnet_tokenizer *tokenizer;
 	uint32_t session;
 	const struct sampler_args *sampler;
+	const struct class_args *job_class;
 	uint64_t seed;
 	const uint32_t *prompt;
 	uint32_t n_prompt;
 	uint32_t max_tokens;		/* at least 1 */
 	unsigned int decode_flags;
+	bool run_inline;		/* compute in this thread, not in those of the engine */
 	bool (*on_text)(void *arg, const char *text, size_t len,
 			const struct bitnet_ring_entry *entry);
+	void (*on_submitted)(void *arg, int ret, const struct bitnet_error *err);
 	void *arg;
 
 	struct bitnet_ring_entry *tokens;
-	size_t n_tokens;
+	size_t n_tokens, n_late;
 	char *text;
 	size_t text_len, text_shown;
 	const char *finish;
@@ -103,7 +109,7 @@ void generation_free(struct generation *g);
 
 void generation_speed(const struct generation *g, struct speed *speed);
 
-/** generation_json() - text, tokens, reason, sampler and speed, without model and engine */
+/** generation_json() - text, tokens, reason, sampler, class and speed, without model and engine */
 json_t *generation_json(const struct generation *g);
 
 /** generation_say_speed() - a line or two on stderr, even with --quiet: it was asked for */

@@ -396,6 +396,19 @@ void model_say_engine(const struct model *m)
 		 m->fallback[0] ? " (" : "", m->fallback, m->fallback[0] ? ")" : "");
 }
 
+void model_say_inline(const struct model *m)
+{
+	if (bitnet_engine_kind(m->engine) == BITNET_ENGINE_DEVICE)
+		out_note("running in the kernel, inline in this thread: Linux %s, %s%s%s%s",
+			 kernel_release(), m->engine_info.out_variant,
+			 m->shared[0] ? ", shared model '" : "", m->shared,
+			 m->shared[0] ? "'" : "");
+	else
+		out_note("running in this process, inline in this thread, not on the device: %s%s%s%s",
+			 m->engine_info.out_variant, m->fallback[0] ? " (" : "", m->fallback,
+			 m->fallback[0] ? ")" : "");
+}
+
 json_t *model_engine_json(const struct model *m)
 {
 	bool device = bitnet_engine_kind(m->engine) == BITNET_ENGINE_DEVICE;

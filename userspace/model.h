@@ -116,6 +116,8 @@ void model_close(struct model *m);
 
 /** model_say_engine() - one line on stderr: which engine runs, and why */
 void model_say_engine(const struct model *m);
+/** model_say_inline() - the same for a job in this thread */
+void model_say_inline(const struct model *m);
 
 /** model_json(), model_engine_json() - the same for programs */
 json_t *model_json(const struct model *m);

@@ -39,7 +39,7 @@ int prompt_check_args(const struct prompt_args *a, int operands, char **argv,
 	for (unsigned int i = 0; i < a->sampler.stop.n; i++)
 		if (!*a->sampler.stop.s[i])
 			return bitnet_error_set(err, EINVAL, "--stop: the text is empty");
-	return 0;
+	return class_check(&a->job_class, err);
 }
 
 static int read_all(int fd, const char *name, char **text, size_t *len, struct bitnet_error *err)
@@ -171,22 +171,26 @@ struct generation prompt_generation(const struct prompt_args *a, const struct pr
 		.tokenizer = p->model.file.tokenizer,
 		.session = p->session,
 		.sampler = &a->sampler,
+		.job_class = &a->job_class,
 		.seed = sampler_seed(&a->sampler),
 		.prompt = p->tokens.ids,
 		.n_prompt = p->tokens.n,
 		/* one more than there is room for, so that "context" is the reason given */
-		.max_tokens = a->sampler.max_tokens ? a->sampler.max_tokens : room + 1,
+		.max_tokens = a->sampler.max_tokens && a->sampler.max_tokens <= room ?
+			      a->sampler.max_tokens : room + 1,
 		.decode_flags = p->chat ? BITNET_DECODE_F_START : 0,
 	};
 }
 
 json_t *prompt_json(const struct prompt *p, const struct generation *g)
 {
-	json_t *j = generation_json(g);
+	json_t *j = generation_json(g), *engine = model_engine_json(&p->model);
 
 	json_object_set_new(j, "mode", json_string(p->chat ? "chat" : "raw"));
 	json_object_set_new(j, "model", model_json(&p->model));
-	json_object_set_new(j, "engine", model_engine_json(&p->model));
+	if (g->run_inline)
+		json_object_set_new(engine, "inline", json_true());
+	json_object_set_new(j, "engine", engine);
 	return j;
 }
 

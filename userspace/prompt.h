@@ -11,6 +11,7 @@
 struct prompt_args {
 	struct engine_args engine;
 	struct sampler_args sampler;
+	struct class_args job_class;
 	const char *prompt, *file, *system;
 	const char *model_name;
 	struct file_args model;
@@ -29,6 +30,7 @@ struct prompt_args {
 	    "take the prompt as a question (default of models with a chat template)"),		\
 	ARG("system", 0, ARG_STRING, T, m.system, "TEXT", "system prompt of --chat"),		\
 	SAMPLER_ARGS(T, m.sampler),								\
+	CLASS_ARGS(T, m.job_class),								\
 	ENGINE_ARGS(T, m.engine),								\
 	ARG("model-name", 0, ARG_STRING, T, m.model_name, "NAME",				\
 	    "use the shared model NAME; MODEL gives the tokenizer", .completion = COMPLETE_NAME), \

@@ -6,6 +6,21 @@
 
 #include <linux/bitnet.h>
 
+static bool period_ok(u64 ns)
+{
+	return ns >= BITNET_MIN_PERIOD_NS && ns <= BITNET_MAX_PERIOD_NS;
+}
+
+/* Class and deadlines: only REALTIME has some, and only GENERATE can be that. */
+static bool class_ok(const struct bitnet_job *r)
+{
+	if (r->job_class == BITNET_CLASS_REALTIME)
+		return r->kind == BITNET_JOB_GENERATE && period_ok(r->first_token_ns) &&
+		       period_ok(r->period_ns);
+	return (r->job_class == BITNET_CLASS_INTERACTIVE || r->job_class == BITNET_CLASS_BATCH) &&
+	       !r->first_token_ns && !r->period_ns;
+}
+
 enum bn_err bn_job_check_request(const struct bitnet_job *r)
 {
 	struct bn_sampler_params sampling = {
@@ -21,7 +36,9 @@ enum bn_err bn_job_check_request(const struct bitnet_job *r)
 
 	if (!generate && !linear && r->kind != BITNET_JOB_SCORE)
 		return BN_EPARAM;
-	if (r->flags & ~__BITNET_JOB_F_ALL || r->__resv || !r->input_count)
+	if (r->flags & ~__BITNET_JOB_F_ALL || r->__resv || r->__resv2 || !r->input_count)
+		return BN_EPARAM;
+	if (!class_ok(r))
 		return BN_EPARAM;
 	/* The hash is of logits, and a LINEAR job has none. */
 	if (linear && r->flags & BITNET_JOB_F_HASH)

@@ -131,6 +131,36 @@ bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buf
 u64 bn_tile_weight_bytes(void *buffer);
 
 /**
+ * bn_step_pause() - the first phase behind @phase before which the step can be put aside. No FPU
+ *
+ * That is the first of each layer, and of what comes behind the layers. Return: n_phases if there
+ * is none.
+ */
+u32 bn_step_pause(const struct bn_step *s, u32 phase);
+
+#define BN_STEP_KEPT	2	/* steps that can be put aside at a time */
+
+/**
+ * bn_step_keep() - put the step aside before a phase that bn_step_pause() named
+ * @place:	0 .. BN_STEP_KEPT - 1
+ *
+ * Keeps what later phases need of all rows, but the caches, which they are in. No FPU
+ */
+void bn_step_keep(struct bn_step *s, u32 place);
+
+/**
+ * bn_step_take_up() - rows of a step that was put aside become rows of the one that was just begun
+ * @from, @to:	number of the first then, and now
+ * @n:		rows
+ *
+ * That step then starts with the phase before which the other was put aside. No FPU
+ */
+void bn_step_take_up(struct bn_step *s, u32 place, u32 from, u32 to, u32 n);
+
+/** bn_step_drop() - zero what @rows rows have left in a place, at last. No FPU */
+void bn_step_drop(struct bn_step *s, u32 place, u32 rows);
+
+/**
  * bn_step_wipe() - zero activations and logits (before scratch serves another user's rows). No FPU
  */
 void bn_step_wipe(struct bn_step *s);

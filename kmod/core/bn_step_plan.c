@@ -83,6 +83,7 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 	sc->n_blocks = tiles_of(m->vocab, BN_VOCAB_BLOCK);
 	sc->n_lower = tiles_of(m->vocab, BN_HEAD_ROWS);
 	sc->head_q_stride = BN_HEAD_Q_BYTES(m->embd_stride);
+	sc->kept_stride = sc->x_stride + 2 * sc->rope_stride;
 
 	sc->x = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->x_stride);
 	sc->norm = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->norm_stride);
@@ -96,6 +97,8 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 	sc->ml = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->ml_stride);
 	sc->cos = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
 	sc->sin = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
+	for (u32 i = 0; i < BN_STEP_KEPT; i++)
+		sc->kept[i] = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->kept_stride);
 	sc->head_in = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * sc->x_stride);
 	sc->logits = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->logits_stride);
 	sc->lower = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->n_lower);
@@ -124,6 +127,50 @@ void bn_step_init(struct bn_step *s, const struct bn_model *m, const struct bn_o
 	s->scratch = scratch;
 	lay_out(s->scratch, m, scratch);
 	s->samplers = s->scratch->samplers;
+}
+
+u32 bn_step_pause(const struct bn_step *s, u32 phase)
+{
+	u32 layers = phase ? (phase - 1) / BN_LAYER_PHASES + 1 : 1;
+
+	if (s->scratch->linear || layers > s->model->n_layers)
+		return s->n_phases;
+	return 1 + layers * BN_LAYER_PHASES;
+}
+
+void bn_step_keep(struct bn_step *s, u32 place)
+{
+	struct bn_scratch *sc = s->scratch;
+	float *kept = sc->kept[place];
+
+	for (u32 r = 0; r < s->n_rows; r++, kept += sc->kept_stride) {
+		memcpy(kept, sc->x + (size_t)r * sc->x_stride, sc->x_stride * sizeof(float));
+		memcpy(kept + sc->x_stride, sc->cos + (size_t)r * sc->rope_stride,
+		       sc->rope_stride * sizeof(float));
+		memcpy(kept + sc->x_stride + sc->rope_stride,
+		       sc->sin + (size_t)r * sc->rope_stride, sc->rope_stride * sizeof(float));
+	}
+}
+
+void bn_step_take_up(struct bn_step *s, u32 place, u32 from, u32 to, u32 n)
+{
+	struct bn_scratch *sc = s->scratch;
+	const float *kept = sc->kept[place] + (size_t)from * sc->kept_stride;
+
+	for (u32 r = to; r < to + n; r++, kept += sc->kept_stride) {
+		memcpy(sc->x + (size_t)r * sc->x_stride, kept, sc->x_stride * sizeof(float));
+		memcpy(sc->cos + (size_t)r * sc->rope_stride, kept + sc->x_stride,
+		       sc->rope_stride * sizeof(float));
+		memcpy(sc->sin + (size_t)r * sc->rope_stride,
+		       kept + sc->x_stride + sc->rope_stride, sc->rope_stride * sizeof(float));
+	}
+}
+
+void bn_step_drop(struct bn_step *s, u32 place, u32 rows)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	memset(sc->kept[place], 0, (size_t)rows * sc->kept_stride * sizeof(float));
 }
 
 u64 bn_tile_weight_bytes(void *buffer)

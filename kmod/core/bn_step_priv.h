@@ -53,6 +53,7 @@ enum bn_phase_kind {
  * @att:	f32 running sums of the attention, heads padded [att]
  * @ml:		f32 its maximum and sum for each head [ml]
  * @cos, @sin:	f32 of the row's position [rope]
+ * @kept:	x, cos and sin of the rows of steps that were put aside [kept]
  *
  * and those of BN_MAX_HEAD_ROWS slots:
  *
@@ -67,11 +68,13 @@ enum bn_phase_kind {
 struct bn_scratch {
 	u32 x_stride, norm_stride, mix_stride, act_stride, q8_stride, qkv_stride, att_stride;
 	u32 ml_stride, rope_stride, logits_stride, n_blocks, head_q_stride, n_lower;
+	u32 kept_stride;
 	float *x, *norm, *mix, *act;
 	s8 *q8;
 	s32 *q_sum;
 	float *q_inv;
 	float *qkv, *att, *ml, *cos, *sin;
+	float *kept[BN_STEP_KEPT];
 	float *head_in, *logits, *lower, *head_step;
 	u8 *head_q;
 	struct bn_head_slot *head;

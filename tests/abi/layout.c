@@ -109,7 +109,8 @@
 	FIELD(bitnet_ring_entry, time_ns, 32, 8)				\
 	FIELD(bitnet_ring_entry, logits_hash, 40, 8)				\
 	FIELD(bitnet_ring_entry, cpu_ns, 48, 8)					\
-	FIELD(bitnet_ring_entry, __resv, 56, 8)					\
+	FIELD(bitnet_ring_entry, flags, 56, 4)					\
+	FIELD(bitnet_ring_entry, __resv, 60, 4)					\
 	STRUCT(bitnet_ring_setup, 32)						\
 	FIELD(bitnet_ring_setup, size, 0, 4)					\
 	FIELD(bitnet_ring_setup, flags, 4, 4)					\
@@ -117,7 +118,7 @@
 	FIELD(bitnet_ring_setup, eventfd, 12, 4)				\
 	FIELD(bitnet_ring_setup, data_bytes, 16, 8)				\
 	FIELD(bitnet_ring_setup, out_ring_bytes, 24, 8)				\
-	STRUCT(bitnet_job, 160)							\
+	STRUCT(bitnet_job, 184)							\
 	FIELD(bitnet_job, kind, 0, 4)						\
 	FIELD(bitnet_job, flags, 4, 4)						\
 	FIELD(bitnet_job, user_data, 8, 8)					\
@@ -139,7 +140,11 @@
 	FIELD(bitnet_job, __resv, 84, 4)					\
 	FIELD(bitnet_job, data_offset, 88, 8)					\
 	FIELD(bitnet_job, stop_tokens, 96, 64)					\
-	STRUCT(bitnet_submit, 32)						\
+	FIELD(bitnet_job, job_class, 160, 4)					\
+	FIELD(bitnet_job, __resv2, 164, 4)					\
+	FIELD(bitnet_job, first_token_ns, 168, 8)				\
+	FIELD(bitnet_job, period_ns, 176, 8)					\
+	STRUCT(bitnet_submit, 48)						\
 	FIELD(bitnet_submit, size, 0, 4)					\
 	FIELD(bitnet_submit, flags, 4, 4)					\
 	FIELD(bitnet_submit, jobs, 8, 8)					\
@@ -147,6 +152,9 @@
 	FIELD(bitnet_submit, job_size, 20, 4)					\
 	FIELD(bitnet_submit, out_accepted, 24, 4)				\
 	FIELD(bitnet_submit, out_error, 28, 4)					\
+	FIELD(bitnet_submit, out_refusal, 32, 4)				\
+	FIELD(bitnet_submit, out_load_ppm, 36, 4)				\
+	FIELD(bitnet_submit, out_step_ns, 40, 8)				\
 	STRUCT(bitnet_cancel, 24)						\
 	FIELD(bitnet_cancel, size, 0, 4)					\
 	FIELD(bitnet_cancel, flags, 4, 4)					\
@@ -159,7 +167,7 @@
 	FIELD(bitnet_wait, min_entries, 8, 4)					\
 	FIELD(bitnet_wait, out_entries, 12, 4)					\
 	FIELD(bitnet_wait, timeout_ns, 16, 8)					\
-	STRUCT(bitnet_stats, 432)						\
+	STRUCT(bitnet_stats, 512)						\
 	FIELD(bitnet_stats, size, 0, 4)						\
 	FIELD(bitnet_stats, flags, 4, 4)					\
 	FIELD(bitnet_stats, out_models, 8, 4)					\
@@ -178,6 +186,24 @@
 	FIELD(bitnet_stats, out_kv_bytes, 96, 8)				\
 	FIELD(bitnet_stats, out_token_ns, 104, 320)				\
 	FIELD(bitnet_stats, out_weight_bytes, 424, 8)				\
+	FIELD(bitnet_stats, session_id, 432, 4)					\
+	FIELD(bitnet_stats, __resv, 436, 4)					\
+	FIELD(bitnet_stats, out_late, 440, 8)					\
+	FIELD(bitnet_stats, out_realtime_tokens, 448, 8)			\
+	FIELD(bitnet_stats, out_class_cpu_ns, 456, 24)				\
+	FIELD(bitnet_stats, out_limit_sessions, 480, 8)				\
+	FIELD(bitnet_stats, out_limit_jobs, 488, 8)				\
+	FIELD(bitnet_stats, out_limit_kv_bytes, 496, 8)				\
+	FIELD(bitnet_stats, out_limit_pinned_bytes, 504, 8)			\
+	STRUCT(bitnet_run, 40)							\
+	FIELD(bitnet_run, size, 0, 4)						\
+	FIELD(bitnet_run, flags, 4, 4)						\
+	FIELD(bitnet_run, job, 8, 8)						\
+	FIELD(bitnet_run, job_size, 16, 4)					\
+	FIELD(bitnet_run, n_entries, 20, 4)					\
+	FIELD(bitnet_run, entries, 24, 8)					\
+	FIELD(bitnet_run, out_entries, 32, 4)					\
+	FIELD(bitnet_run, __resv, 36, 4)					\
 	STRUCT(bitnet_image_header, 256)					\
 	FIELD(bitnet_image_header, magic, 0, 8)					\
 	FIELD(bitnet_image_header, version, 8, 4)				\
@@ -259,6 +285,17 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_IOC_CANCEL, 0xb10b),
 	NUMBER(BITNET_IOC_WAIT, 0xb10c),
 	NUMBER(BITNET_IOC_STATS, 0xb10d),
+	NUMBER(BITNET_IOC_RUN, 0xb10e),
+	NUMBER(BITNET_CLASS_INTERACTIVE, 0),
+	NUMBER(BITNET_CLASS_BATCH, 1),
+	NUMBER(BITNET_CLASS_REALTIME, 2),
+	NUMBER(BITNET_REFUSED_JOBS, 1),
+	NUMBER(BITNET_REFUSED_LOAD, 2),
+	NUMBER(BITNET_REFUSED_PERIOD, 3),
+	NUMBER(BITNET_REFUSED_REALTIME, 4),
+	NUMBER(BITNET_STATS_F_SESSION, 1),
+	NUMBER(BITNET_STATS_F_USER, 2),
+	NUMBER(BITNET_ENTRY_F_LATE, 1),
 	NUMBER(BITNET_NAME_BYTES, 64),
 	NUMBER(BITNET_VARIANT_BYTES, 16),
 	NUMBER(BITNET_MAX_STOP_TOKENS, 16),
@@ -303,6 +340,14 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_CMD_EVENT_MODEL_UNLOADED, 5),
 	NUMBER(BITNET_CMD_EVENT_JOB_DONE, 6),
 	NUMBER(BITNET_CMD_EVENT_JOB_FAILED, 7),
+	NUMBER(BITNET_CMD_GET_USERS, 8),
+	NUMBER(BITNET_CMD_GET_WORKERS, 9),
+	NUMBER(BITNET_CMD_SET_LIMITS, 10),
+	NUMBER(BITNET_CMD_SET_WORKERS, 11),
+	NUMBER(BITNET_CMD_SET_FLOOR, 12),
+	NUMBER(BITNET_CMD_EVENT_DEADLINE_MISSED, 13),
+	NUMBER(BITNET_CMD_EVENT_OVERLOAD, 14),
+	NUMBER(BITNET_CMD_EVENT_WORKER, 15),
 	NUMBER(BITNET_A_PAD, 1),
 	NUMBER(BITNET_A_VERSION, 2),
 	NUMBER(BITNET_A_ABI, 3),
@@ -335,6 +380,27 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_A_JOB_KIND, 30),
 	NUMBER(BITNET_A_ERROR, 31),
 	NUMBER(BITNET_A_TIME_NS, 32),
+	NUMBER(BITNET_A_FILE_ID, 33),
+	NUMBER(BITNET_A_QUEUE_NS, 34),
+	NUMBER(BITNET_A_LATE, 35),
+	NUMBER(BITNET_A_REALTIME_TOKENS, 36),
+	NUMBER(BITNET_A_MAX_SESSIONS, 37),
+	NUMBER(BITNET_A_MAX_JOBS, 38),
+	NUMBER(BITNET_A_MAX_KV_BYTES, 39),
+	NUMBER(BITNET_A_MAX_PINNED_BYTES, 40),
+	NUMBER(BITNET_A_CPUS, 41),
+	NUMBER(BITNET_A_CPU, 42),
+	NUMBER(BITNET_A_WORKER_PARKED, 43),
+	NUMBER(BITNET_A_ONLINE, 44),
+	NUMBER(BITNET_A_BATCH_FLOOR, 45),
+	NUMBER(BITNET_A_THROTTLED_NS, 46),
+	NUMBER(BITNET_A_LATE_NS, 47),
+	NUMBER(BITNET_A_OWN_LIMITS, 48),
+	NUMBER(BITNET_LIMIT_NONE, UINT64_MAX),
+	NUMBER(BITNET_LIMIT_SESSIONS, 1),
+	NUMBER(BITNET_LIMIT_JOBS, 2),
+	NUMBER(BITNET_LIMIT_KV_BYTES, 4),
+	NUMBER(BITNET_LIMIT_PINNED_BYTES, 8),
 	NUMBER(BITNET_IMAGE_VERSION, 2),
 	NUMBER(BITNET_IMAGE_ALIGN, 64),
 	NUMBER(BITNET_IMAGE_PAGE, 4096),

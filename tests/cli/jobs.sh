@@ -17,8 +17,18 @@ is "$(bitnetctl wait "$id" --keep)" "$text" "prompt from standard input; wait --
 bitnetctl wait "$id" -j >result.json
 is "$(field result.json text)" "$text" "and again, as JSON"
 golden result.json wait
-like "$(bitnetctl submit "$model" --engine=local -p x -n 1 -j)" '^\{"schema":1,"id":[0-9]+,"pid":[0-9]+\}$' "submit --json"
+like "$(bitnetctl submit "$model" --engine=local -p x -n 1 -j)" '^\{"schema":1,"id":[0-9]+,"pid":[0-9]+,"class":"interactive"\}$' \
+	"submit --json"
 bitnetctl cancel --all >/dev/null
+
+id=$(submit -p "Once upon a time" -n 20 --temp 0 --class batch)
+like "$(bitnetctl wait --list)" "$id +[a-z]+ +batch " "the list tells the class"
+bitnetctl wait "$id" -j >result.json
+is "$(field result.json class) $(field result.json text)" "batch $text" "a batch job gives the same text"
+is "$(field result.json late_tokens)" 0 "  and none of its tokens is late"
+fails 1 "realtime jobs need the device" "a realtime job is refused at once" \
+	bitnetctl submit "$model" --engine=local -p x --class realtime --first-token 1s --period 100ms
+is "$(ls "$jobs")" "" "  and leaves nothing"
 
 first=$(endless)
 second=$(endless)

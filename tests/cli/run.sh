@@ -83,6 +83,25 @@ is "$(tail -n 1 "$tmp/stream" | field /dev/stdin text)" ", there was a little" "
 is "$(while read -r l; do field /dev/stdin text <<<"$l"; done <"$tmp/stream" | head -n 5 | tr -d '\n')" \
 	", there was a little" "--stream: the pieces are the text"
 
+# --inline: the same text, computed in this thread.
+is "$(local_run --inline -p "$prompt" -n 48 --temp 0)" "$story" "--inline: greedy text"
+is "$(local_run --inline -p "$prompt" -n 20 --seed 11)" "$a" "--inline: sampled text"
+penalty=(-p "$prompt" -n 30 --temp 0 --repeat-penalty 1.5)
+is "$(local_run --inline "${penalty[@]}")" "$(local_run "${penalty[@]}")" "--inline: with a repetition penalty"
+is "$(local_run --inline -p "$prompt" --temp 0 --stop zzz --stop "girl named L")" ", there was a little " "--inline: --stop"
+for end in "--ctx 20:context" "-n 400:stop" "-n 5:length" "--ctx 20 -n 100 --repeat-penalty 1.5:context"; do
+	# shellcheck disable=SC2086 # options
+	local_run --inline -j -p "$prompt" --temp 0 ${end%:*} >"$tmp/inline.json"
+	is "$(field "$tmp/inline.json" finish)" "${end#*:}" "--inline: ${end%:*} ends by ${end#*:}"
+	# shellcheck disable=SC2086
+	is "$(field "$tmp/inline.json" tokens)" "$(local_run -j -p "$prompt" --temp 0 ${end%:*} | field /dev/stdin tokens)" \
+		"  with the same tokens"
+done
+is "$(field "$tmp/inline.json" engine.inline)" true "--inline: JSON tells"
+run bitnetctl run "$model" --engine=local --inline -p "$prompt" -n 3
+like "$err" "running in this process, inline in this thread" "--inline: said on standard error"
+fails 2 "excludes --threads" "--inline with --threads" local_run --inline -t 2 -p x
+
 # Prompts that are no text.
 for bytes in '\377\376' '\303' 'a\001b' '\360\237\230\200'; do
 	# shellcheck disable=SC2059 # escapes

@@ -73,6 +73,8 @@ struct low {
 	struct bitnet_wait wait;
 	struct bitnet_cancel cancel;
 	struct bitnet_stats stats;
+	struct bitnet_run run;
+	struct bitnet_ring_entry entries[4];
 	struct bitnet_session_close session_close;
 	struct bitnet_model_close model_close;
 };
@@ -151,6 +153,16 @@ static void main_path(struct low *l, const struct t_image *image, const struct t
 		.size = sizeof(l->rewind), .session_id = l->session.out_session_id,
 	};
 	is(ioctl32(fd, BITNET_IOC_SESSION_REWIND, &l->rewind), 0, "SESSION_REWIND");
+	l->jobs[0].max_tokens = 3;
+	l->run = (struct bitnet_run){
+		.size = sizeof(l->run), .job = t_pointer(l->jobs), .job_size = sizeof(l->jobs[0]),
+		.n_entries = 4, .entries = t_pointer(l->entries),
+	};
+	is(ioctl32(fd, BITNET_IOC_RUN, &l->run), 0, "RUN");
+	is(l->run.out_entries, 4, "its entries");
+	ok(l->entries[2].token == want->token[2].token &&
+	   l->entries[2].logits_hash == want->token[2].logits_hash &&
+	   l->entries[3].kind == BITNET_ENTRY_DONE, "with the same bits");
 	l->session_close = (struct bitnet_session_close){
 		.size = sizeof(l->session_close), .session_id = l->session.out_session_id,
 	};

@@ -483,6 +483,50 @@ static inline int t_run(struct t_ring *ring, const struct bitnet_job *job, struc
 	return err ? err : t_collect(ring, result, 1, job->user_data);
 }
 
+/* RUN: one job in this thread. 0 or a negative errno; @made: entries that it says are there. */
+static inline int t_inline(int fd, const struct bitnet_job *job, struct bitnet_ring_entry *entries,
+			   uint32_t n_entries, uint32_t *made)
+{
+	struct bitnet_run arg = {
+		.size = sizeof(arg),
+		.job = t_pointer(job),
+		.job_size = sizeof(*job),
+		.n_entries = n_entries,
+		.entries = t_pointer(entries),
+	};
+	int err = t_ioctl(fd, BITNET_IOC_RUN, &arg);
+
+	if (made)
+		*made = err ? 0 : arg.out_entries;
+	return err;
+}
+
+/* The same with all its entries checked as those of the ring are. -EPROTO if they offend. */
+static inline int t_inline_run(int fd, const struct bitnet_job *job, struct t_result *result)
+{
+	struct bitnet_ring_entry *entries = calloc(T_MAX_TOKENS + 1, sizeof(*entries));
+	uint32_t i, made;
+	int err;
+
+	if (!entries)
+		bail("no memory for entries");
+	memset(result, 0, sizeof(*result));
+	err = t_inline(fd, job, entries, T_MAX_TOKENS + 1, &made);
+	for (i = 0; !err && i < made; i++) {
+		t_result_add(result, &entries[i]);
+		if (!result->fault && entries[i].user_data != job->user_data)
+			result->fault = "another job's user_data";
+		if (!result->fault && (i == made - 1) != !!result->end.kind)
+			result->fault = "the last entry is not where out_entries says";
+		if (result->fault) {
+			diag("RUN, entry %u: %s", i, result->fault);
+			err = -EPROTO;
+		}
+	}
+	free(entries);
+	return err;
+}
+
 static inline bool t_same_tokens(const struct t_result *r, const uint32_t *tokens, uint32_t n)
 {
 	uint32_t i;
@@ -516,6 +560,32 @@ static inline bool t_same_hashes(const struct t_result *a, const struct t_result
 			     (unsigned long long)b->token[i].logits_hash);
 			return false;
 		}
+	}
+	return true;
+}
+
+/* All that two jobs gave, but for what depends on time. */
+static inline bool t_same_results(const struct t_result *a, const struct t_result *b)
+{
+	uint32_t i;
+
+	if (!t_same_hashes(a, b))
+		return false;
+	for (i = 0; i < a->n; i++) {
+		if (a->token[i].logprob != b->token[i].logprob ||
+		    a->token[i].position != b->token[i].position) {
+			diag("token %u: log-probability %d at %u and %d at %u", i,
+			     a->token[i].logprob, a->token[i].position, b->token[i].logprob,
+			     b->token[i].position);
+			return false;
+		}
+	}
+	if (a->end.kind != b->end.kind || a->end.reason != b->end.reason ||
+	    a->end.error != b->end.error || a->end.position != b->end.position) {
+		diag("ends with %u %u %d at %u and %u %u %d at %u", a->end.kind, a->end.reason,
+		     a->end.error, a->end.position, b->end.kind, b->end.reason, b->end.error,
+		     b->end.position);
+		return false;
 	}
 	return true;
 }

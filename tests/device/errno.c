@@ -85,6 +85,8 @@ int main(void)
 	job = t_generate(c.session, tokens, 1, 200, 1);
 	is(t_submit(c.fd, &job, 1, NULL), 0, "a job that parks");
 	is(t_session_rewind(c.fd, c.session, 0), -EBUSY, "EBUSY: the session has jobs");
+	is(t_inline(c.fd, &job, NULL, 201, NULL), -EBUSY, "EBUSY: RUN, too");
+	is(t_inline(c.fd, &job, NULL, 200, NULL), -ENOSPC, "ENOSPC: no room for RUN's last entry");
 	for (i = 0; i < 4; i++) {
 		jobs[i] = job;
 		jobs[i].user_data = 1;
@@ -137,6 +139,13 @@ int main(void)
 	err = t_wait(c.fd, 1001, -1, NULL);
 	interrupt_every(0);
 	is(err, -EINTR, "EINTR: a signal came first");
+	t_client_close(&c);
+	t_client_open(&c, &bad, 2);
+	job = t_generate(c.session, tokens, 1, 1000, 1);
+	interrupt_every(1000);
+	err = t_inline_run(c.fd, &job, &result);
+	interrupt_every(0);
+	is(err ? err : result.end.error, -EINTR, "EINTR: in the last entry of RUN");
 	t_client_close(&c);
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();

@@ -25,11 +25,10 @@ struct regs {
 };
 
 /*
- * Loads all vector registers, calls INFO by the bare instruction, spins, and stores them all.
+ * Loads all vector registers, calls an ioctl by the bare instruction, spins, and stores them all.
  * Nothing but the instructions here may touch a register in between: no call, no spill.
  */
-static void hold_avx(const struct regs *in, struct regs *out, int fd, struct bitnet_info *info,
-		     long spin)
+static void hold_avx(const struct regs *in, struct regs *out, long nr, void *arg, long spin)
 {
 	long result = SYS_ioctl;
 
@@ -47,7 +46,7 @@ static void hold_avx(const struct regs *in, struct regs *out, int fd, struct bit
 									    "vzeroupper\n\t"
 		     : "+a"(result), [spin] "+r"(spin), [mx_out] "=m"(out->mxcsr),
 		       [cw_out] "=m"(out->x87)
-		     : "D"((long)fd), "S"((long)BITNET_IOC_INFO), "d"(info), [in] "r"(in->vector),
+		     : "D"((long)c.fd), "S"(nr), "d"(arg), [in] "r"(in->vector),
 		       [out] "r"(out->vector), [mx_in] "m"(in->mxcsr), [cw_in] "m"(in->x87)
 		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
 		       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
@@ -57,8 +56,7 @@ static void hold_avx(const struct regs *in, struct regs *out, int fd, struct bit
 }
 
 /* The same for CPUs without AVX. */
-static void hold_sse(const struct regs *in, struct regs *out, int fd, struct bitnet_info *info,
-		     long spin)
+static void hold_sse(const struct regs *in, struct regs *out, long nr, void *arg, long spin)
 {
 	long result = SYS_ioctl;
 
@@ -73,7 +71,7 @@ static void hold_sse(const struct regs *in, struct regs *out, int fd, struct bit
 									    "fnstcw %[cw_out]\n\t"
 		     : "+a"(result), [spin] "+r"(spin), [mx_out] "=m"(out->mxcsr),
 		       [cw_out] "=m"(out->x87)
-		     : "D"((long)fd), "S"((long)BITNET_IOC_INFO), "d"(info), [in] "r"(in->vector),
+		     : "D"((long)c.fd), "S"(nr), "d"(arg), [in] "r"(in->vector),
 		       [out] "r"(out->vector), [mx_in] "m"(in->mxcsr), [cw_in] "m"(in->x87)
 		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
 		       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
@@ -86,10 +84,9 @@ struct watch {
 	uint64_t seed, checks, differences;
 };
 
-static void check_once(struct watch *w)
+static void check_call(struct watch *w, long nr, void *arg)
 {
 	static const uint32_t plain = 0x1f80;
-	struct bitnet_info info = { .size = sizeof(info) };
 	struct regs in, out;
 	unsigned int i, k;
 	uint64_t r;
@@ -107,14 +104,46 @@ static void check_once(struct watch *w)
 	in.mxcsr = plain | (t_random(&w->seed) & 0xe040);
 	in.x87 = 0x037f ^ (t_random(&w->seed) & 0x0c00);
 	if (has_avx)
-		hold_avx(&in, &out, c.fd, &info, 200 + t_random(&w->seed) % 3000);
+		hold_avx(&in, &out, nr, arg, 200 + t_random(&w->seed) % 3000);
 	else
-		hold_sse(&in, &out, c.fd, &info, 200 + t_random(&w->seed) % 3000);
+		hold_sse(&in, &out, nr, arg, 200 + t_random(&w->seed) % 3000);
 	w->checks++;
 	w->differences += memcmp(in.vector, out.vector, sizeof(in.vector)) ||
 			  in.mxcsr != out.mxcsr || in.x87 != out.x87;
 	asm volatile("ldmxcsr %0" : : "m" (plain));
 	asm volatile("fninit");
+}
+
+static void check_once(struct watch *w)
+{
+	struct bitnet_info info = { .size = sizeof(info) };
+
+	check_call(w, BITNET_IOC_INFO, &info);
+}
+
+/* RUN computes in this very thread, whatever it has set: the same tokens, and nothing is lost. */
+static void check_run(void)
+{
+	const struct t_golden *g = &t_golden[0];
+	struct bitnet_ring_entry entries[5];
+	struct watch w = { .seed = 4 };
+	struct bitnet_job job;
+	unsigned int i, right = 0, n = t_release_size() ? 500 : 10;
+
+	for (i = 0; i < n; i++) {
+		struct bitnet_run run = {
+			.size = sizeof(run), .job = t_pointer(&job), .job_size = sizeof(job),
+			.n_entries = ARRAY_SIZE(entries), .entries = t_pointer(entries),
+		};
+
+		job = t_generate(c.session, g->ids, g->n_ids, 4, 1);
+		memset(entries, 0, sizeof(entries));
+		t_session_rewind(c.fd, c.session, 0);
+		check_call(&w, BITNET_IOC_RUN, &run);
+		right += entries[3].token == g->greedy[3] && entries[4].kind == BITNET_ENTRY_DONE;
+	}
+	is(w.differences, 0, "registers over %llu RUN", (unsigned long long)w.checks);
+	is(right, n, "which give golden tokens with any rounding of the caller's");
 }
 
 static void *watch(void *arg)
@@ -156,6 +185,7 @@ int main(void)
 	t_client_open(&c, &image, 64);
 	check_once(&watches[0]);
 	is(watches[0].differences, 0, "registers over one system call");
+	check_run();
 
 	/* A client that rounds up and flushes denormals gets the same tokens. */
 	asm volatile("ldmxcsr %0" : : "m" (odd));

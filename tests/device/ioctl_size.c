@@ -37,6 +37,7 @@ union arg {
 	struct bitnet_cancel cancel;
 	struct bitnet_wait wait;
 	struct bitnet_stats stats;
+	struct bitnet_run run;
 	uint8_t bytes[2 * T_PAGE];
 };
 
@@ -156,6 +157,23 @@ static void undo_submit(union arg *a)
 	t_session_rewind(fd, session, 0);
 }
 
+static void fill_run(union arg *a)
+{
+	static struct bitnet_ring_entry entries[1];
+
+	job = t_score(session, tokens, 1, 7);
+	a->run.job = t_pointer(&job);
+	a->run.job_size = sizeof(job);
+	a->run.n_entries = ARRAY_SIZE(entries);
+	a->run.entries = t_pointer(entries);
+}
+
+static void undo_run(union arg *a)
+{
+	(void)a;
+	t_session_rewind(fd, session, 0);
+}
+
 static void fill_cancel(union arg *a)
 {
 	a->cancel.user_data = 12345;
@@ -196,6 +214,7 @@ static const struct op {
 	OP(CANCEL, cancel, -ENOENT, F(cancel), R(cancel), fill_cancel, NULL),
 	OP(WAIT, wait, 0, F(wait), NONE, fill_none, NULL),
 	OP(STATS, stats, 0, F(stats), NONE, fill_none, NULL),
+	OP(RUN, run, 0, F(run), R(run), fill_run, undo_run),
 };
 
 /* What a call that must fail, and so did nothing, leaves to be undone: what fill() made. */
@@ -430,13 +449,13 @@ int main(void)
 	is(t_ioctl(fd, BITNET_IOC_INFO, &long_info), 0, "INFO into a longer struct");
 	is_mem(long_info.tail, zero, sizeof(zero), "its tail stays zero");
 
-	for (i = 0x0e; i < 0x100; i++) {
+	for (i = 0x0f; i < 0x100; i++) {
 		int err = t_ioctl(fd, _IO(BITNET_IOC_TYPE, i), &info);
 
 		if (err != -ENOTTY)
 			break;
 	}
-	is(i, 0x100, "numbers from 0x0e to 0xff are ENOTTY");
+	is(i, 0x100, "numbers from 0x0f to 0xff are ENOTTY");
 	is(t_ioctl(fd, _IO(0xb2, 0), &info), -ENOTTY, "another type");
 	is(t_ioctl(fd, _IO(BITNET_IOC_TYPE - 1, 0), &info), -ENOTTY, "yet another type");
 	is(t_ioctl(fd, TCGETS, &info), -ENOTTY, "not a terminal");

@@ -2,68 +2,25 @@
 /*
  * netlink.c - the generic netlink family: who may ask what, what the answers and events hold
  */
-#include <linux/bitnet_genl.h>
-#include <netlink/errno.h>
-#include <netlink/genl/ctrl.h>
-#include <netlink/genl/genl.h>
-#include <netlink/netlink.h>
-
 #include "device.h"
+#include "genl.h"
 
 #define NAME	"netlink-shared"
 
-/* What one attribute is, by <linux/bitnet_genl.h>. */
-enum kind { NONE, U8, U32, S32, U64, STRING };
-
-static const enum kind kinds[BITNET_A_MAX + 1] = {
-	[BITNET_A_VERSION] = STRING,
-	[BITNET_A_ABI] = U32,
-	[BITNET_A_VARIANT] = STRING,
-	[BITNET_A_WORKERS] = U32,
-	[BITNET_A_NAME] = STRING,
-	[BITNET_A_MODEL_BYTES] = U64,
-	[BITNET_A_SHARED] = U8,
-	[BITNET_A_MODEL_HANDLES] = U32,
-	[BITNET_A_MODEL_SESSIONS] = U32,
-	[BITNET_A_DIGEST] = U64,
-	[BITNET_A_PID] = U32,
-	[BITNET_A_UID] = U32,
-	[BITNET_A_COMM] = STRING,
-	[BITNET_A_MODELS] = U32,
-	[BITNET_A_SESSIONS] = U32,
-	[BITNET_A_JOBS] = U32,
-	[BITNET_A_PARKED] = U32,
-	[BITNET_A_FILES] = U32,
-	[BITNET_A_TOKENS_IN] = U64,
-	[BITNET_A_TOKENS_OUT] = U64,
-	[BITNET_A_JOBS_DONE] = U64,
-	[BITNET_A_JOBS_FAILED] = U64,
-	[BITNET_A_JOBS_CANCELLED] = U64,
-	[BITNET_A_PINNED_BYTES] = U64,
-	[BITNET_A_KV_BYTES] = U64,
-	[BITNET_A_CPU_NS] = U64,
-	[BITNET_A_STEPS] = U64,
-	[BITNET_A_SECTION_MAX_NS] = U64,
-	[BITNET_A_JOB_KIND] = U32,
-	[BITNET_A_ERROR] = S32,
-	[BITNET_A_TIME_NS] = U64,
-};
-
-#define BIT(a)	(1ULL << (a))
 static const uint64_t info_attrs =
 	BIT(BITNET_A_VERSION) | BIT(BITNET_A_ABI) | BIT(BITNET_A_VARIANT) | BIT(BITNET_A_WORKERS) |
 	BIT(BITNET_A_MODELS) | BIT(BITNET_A_SESSIONS) | BIT(BITNET_A_JOBS) | BIT(BITNET_A_FILES) |
 	BIT(BITNET_A_TOKENS_IN) | BIT(BITNET_A_TOKENS_OUT) | BIT(BITNET_A_JOBS_DONE) |
 	BIT(BITNET_A_JOBS_FAILED) | BIT(BITNET_A_JOBS_CANCELLED) | BIT(BITNET_A_PINNED_BYTES) |
 	BIT(BITNET_A_KV_BYTES) | BIT(BITNET_A_CPU_NS) | BIT(BITNET_A_STEPS) |
-	BIT(BITNET_A_SECTION_MAX_NS);
+	BIT(BITNET_A_SECTION_MAX_NS) | BIT(BITNET_A_BATCH_FLOOR) | LIMIT_ATTRS;
 static const uint64_t model_attrs = BIT(BITNET_A_NAME) | BIT(BITNET_A_MODEL_BYTES) |
 				    BIT(BITNET_A_SHARED) | BIT(BITNET_A_MODEL_HANDLES) |
 				    BIT(BITNET_A_MODEL_SESSIONS) | BIT(BITNET_A_DIGEST);
 static const uint64_t file_attrs =
 	BIT(BITNET_A_PID) | BIT(BITNET_A_UID) | BIT(BITNET_A_COMM) | BIT(BITNET_A_MODELS) |
 	BIT(BITNET_A_SESSIONS) | BIT(BITNET_A_JOBS) | BIT(BITNET_A_PARKED) |
-	BIT(BITNET_A_TOKENS_IN) | BIT(BITNET_A_TOKENS_OUT) | BIT(BITNET_A_CPU_NS);
+	BIT(BITNET_A_FILE_ID) | ACCOUNT_ATTRS;
 static const uint64_t model_event_attrs =
 	BIT(BITNET_A_NAME) | BIT(BITNET_A_MODEL_BYTES) | BIT(BITNET_A_SHARED) | BIT(BITNET_A_UID) |
 	BIT(BITNET_A_TIME_NS);
@@ -71,133 +28,6 @@ static const uint64_t job_event_attrs = BIT(BITNET_A_PID) | BIT(BITNET_A_UID) |
 					BIT(BITNET_A_JOB_KIND) | BIT(BITNET_A_TOKENS_IN) |
 					BIT(BITNET_A_TOKENS_OUT) | BIT(BITNET_A_CPU_NS) |
 					BIT(BITNET_A_ERROR) | BIT(BITNET_A_TIME_NS);
-
-struct message {
-	int cmd;
-	uint64_t has;			/* BIT() of each attribute */
-	uint64_t number[BITNET_A_MAX + 1];
-	char string[BITNET_A_MAX + 1][80];
-};
-
-#define MAX_MESSAGES	64
-
-struct answer {
-	struct message m[MAX_MESSAGES];
-	unsigned int n;
-	const char *fault;		/* a message against the header's documentation */
-	bool finished;
-	int error;			/* of the kernel, negative errno */
-};
-
-static int family;
-
-static void parse(struct answer *a, struct nlmsghdr *nlh)
-{
-	struct nlattr *attr;
-	struct genlmsghdr *g = nlmsg_data(nlh);
-	struct message *m = &a->m[a->n];
-	int left, type, len;
-
-	if (a->n == MAX_MESSAGES) {
-		a->fault = "too many messages";
-		return;
-	}
-	memset(m, 0, sizeof(*m));
-	m->cmd = g->cmd;
-	nla_for_each_attr(attr, genlmsg_attrdata(g, 0), genlmsg_attrlen(g, 0), left) {
-		type = nla_type(attr);
-		len = nla_len(attr);
-		if (type == BITNET_A_PAD)
-			continue;
-		if (type <= 0 || type > BITNET_A_MAX || kinds[type] == NONE || m->has & BIT(type)) {
-			a->fault = "an attribute that is unknown or comes twice";
-			return;
-		}
-		m->has |= BIT(type);
-		switch (kinds[type]) {
-		case U8:
-			if (len != 1)
-				a->fault = "length of a u8";
-			m->number[type] = nla_get_u8(attr);
-			break;
-		case U32:
-		case S32:
-			if (len != 4)
-				a->fault = "length of a u32";
-			m->number[type] = nla_get_u32(attr);
-			break;
-		case U64:
-			if (len != 8)
-				a->fault = "length of a u64";
-			m->number[type] = nla_get_u64(attr);
-			break;
-		default:
-			if (len < 1 || len > 80 || ((char *)nla_data(attr))[len - 1])
-				a->fault = "a string without end";
-			else
-				memcpy(m->string[type], nla_data(attr), len);
-		}
-	}
-	a->n++;
-}
-
-static int on_message(struct nl_msg *msg, void *arg)
-{
-	parse(arg, nlmsg_hdr(msg));
-	return NL_OK;
-}
-
-static int on_finish(struct nl_msg *msg, void *arg)
-{
-	((struct answer *)arg)->finished = true;
-	return NL_STOP;
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
-{
-	struct answer *a = arg;
-
-	a->error = err->error;
-	a->finished = true;
-	return NL_STOP;
-}
-
-static int on_seq(struct nl_msg *msg, void *arg)
-{
-	return NL_OK;
-}
-
-static struct nl_sock *sock_open(void)
-{
-	struct nl_sock *sk = nl_socket_alloc();
-
-	if (!sk || genl_connect(sk))
-		return NULL;
-	return sk;
-}
-
-/* Sends @cmd and collects what comes. 0, or the kernel's error. */
-static int ask(struct nl_sock *sk, int cmd, int flags, struct answer *a)
-{
-	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-	struct nl_msg *msg = nlmsg_alloc();
-	int err = -ENOMEM;
-
-	memset(a, 0, sizeof(*a));
-	if (cb && msg && genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, flags, cmd,
-				     BITNET_GENL_VERSION)) {
-		nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_message, a);
-		nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, a);
-		nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_finish, a);
-		nl_cb_err(cb, NL_CB_CUSTOM, on_error, a);
-		err = nl_send_auto(sk, msg);
-		while (err >= 0 && !a->finished)
-			err = nl_recvmsgs(sk, cb);
-	}
-	nlmsg_free(msg);
-	nl_cb_put(cb);
-	return a->error ? a->error : err < 0 ? -EIO : 0;
-}
 
 static const struct message *find_model(const struct answer *a, const char *name)
 {
@@ -276,6 +106,8 @@ static void check_dumps(struct nl_sock *sk)
 	is(m->number[BITNET_A_JOBS], 0, "jobs");
 	is(m->number[BITNET_A_TOKENS_IN], 3, "tokens in");
 	is(m->number[BITNET_A_TOKENS_OUT], 5, "tokens out");
+	is(m->number[BITNET_A_QUEUE_NS], t_stats(c.fd).out_queue_ns, "time in the queue");
+	ok(m->number[BITNET_A_FILE_ID] > 0, "number of the file");
 }
 
 /* More files and models than fit into one message of a dump. */
@@ -305,34 +137,24 @@ static void check_long_dumps(struct nl_sock *sk)
 		close(fds[i]);
 }
 
+static int put_attr(struct nl_msg *msg, const void *attr)
+{
+	return nla_put_u32(msg, *(const int *)attr, 1);
+}
+
 /* Sends with an attribute, a command or flags that no request has. */
 static int ask_raw(struct nl_sock *sk, int cmd, int flags, int attr)
 {
-	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-	struct nl_msg *msg = nlmsg_alloc();
-	int err;
-
-	memset(&answer, 0, sizeof(answer));
-	genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, flags, cmd, BITNET_GENL_VERSION);
-	if (attr)
-		nla_put_u32(msg, attr, 1);
-	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_message, &answer);
-	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &answer);
-	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_finish, &answer);
-	nl_cb_err(cb, NL_CB_CUSTOM, on_error, &answer);
-	err = nl_send_auto(sk, msg);
-	while (err >= 0 && !answer.finished)
-		err = nl_recvmsgs(sk, cb);
-	nlmsg_free(msg);
-	nl_cb_put(cb);
-	return answer.error ? answer.error : err < 0 ? -EIO : 0;
+	return ask_with(sk, cmd, flags, attr ? put_attr : NULL, &attr, &answer);
 }
 
 static void check_bad_requests(struct nl_sock *sk)
 {
 	int cmd;
 
-	for (cmd = BITNET_CMD_EVENT_MODEL_LOADED; cmd <= BITNET_CMD_MAX + 1; cmd++)
+	for (cmd = BITNET_CMD_EVENT_MODEL_LOADED; cmd <= BITNET_CMD_EVENT_JOB_FAILED; cmd++)
+		is(ask_raw(sk, cmd, 0, 0), -EOPNOTSUPP, "command %d is not to be sent", cmd);
+	for (cmd = BITNET_CMD_EVENT_DEADLINE_MISSED; cmd <= BITNET_CMD_MAX + 1; cmd++)
 		is(ask_raw(sk, cmd, 0, 0), -EOPNOTSUPP, "command %d is not to be sent", cmd);
 	is(ask_raw(sk, 0, 0, 0), -EOPNOTSUPP, "command 0");
 	is(ask_raw(sk, BITNET_CMD_GET_STATS, 0, 0), -EOPNOTSUPP, "GET_STATS without dump");

@@ -25,6 +25,7 @@ int main(void)
 		{ "RING_SETUP", BITNET_IOC_RING_SETUP, sizeof(struct bitnet_ring_setup) },
 		{ "SUBMIT", BITNET_IOC_SUBMIT, sizeof(struct bitnet_submit) },
 		{ "CANCEL", BITNET_IOC_CANCEL, sizeof(struct bitnet_cancel) },
+		{ "RUN", BITNET_IOC_RUN, sizeof(struct bitnet_run) },
 	};
 	struct t_leaks before = t_leaks_start();
 	int fd = t_open_flags(O_RDONLY), pipes[2];

@@ -47,6 +47,24 @@ static void check_kill(struct t_client *c)
 	ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "and dies of SIGKILL");
 }
 
+/* One job fills the ring, another waits for the same session: neither can make an entry. */
+static void check_queued(const struct t_image *image)
+{
+	static struct t_result results[2];
+	struct bitnet_job jobs[2];
+	struct t_client c;
+	uint32_t n;
+
+	t_client_open(&c, image, 4);
+	jobs[0] = t_generate(c.session, tokens, 4, 5, 1);
+	jobs[1] = t_generate(c.session, tokens, 4, 1, 2);
+	is(t_submit(c.fd, jobs, 2, NULL), 0, "two jobs of a session");
+	is(t_wait(c.fd, 4, T_HANG_NS, &n), 0, "WAIT returns when the first is parked");
+	is(n, 2, "with as many entries as there is room for");
+	is(t_collect(&c.ring, results, 2, 1), 0, "both end");
+	t_client_close(&c);
+}
+
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
@@ -102,6 +120,7 @@ int main(void)
 	is(t_collect(&c.ring, &result, 1, 1), 0, "the entries");
 	is(n, result.n + 1, "are as many as it said");
 	t_client_close(&c);
+	check_queued(&slow);
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
 }

@@ -448,6 +448,67 @@ static int op_nl_stats(void)
 	return nl_ask(BITNET_CMD_GET_STATS, NLM_F_DUMP);
 }
 
+static int op_nl_users(void)
+{
+	return nl_ask(BITNET_CMD_GET_USERS, NLM_F_DUMP);
+}
+
+static int op_nl_workers(void)
+{
+	return nl_ask(BITNET_CMD_GET_WORKERS, NLM_F_DUMP);
+}
+
+/* Puts an attribute behind @at bytes of others. Return: how many there are now. */
+static int nl_put(struct nl_request *req, int at, int type, const void *value, size_t bytes)
+{
+	struct nlattr *attr = (void *)(req->attrs + at);
+
+	attr->nla_type = type;
+	attr->nla_len = NLA_HDRLEN + bytes;
+	memcpy((char *)attr + NLA_HDRLEN, value, bytes);
+	return at + NLA_ALIGN(attr->nla_len);
+}
+
+static int nl_set_limit(uint64_t most)
+{
+	struct nl_request req = { 0 };
+	uint32_t uid = T_UID_NOBODY;
+	char reply[512];
+	int at;
+
+	at = nl_put(&req, 0, BITNET_A_UID, &uid, sizeof(uid));
+	at = nl_put(&req, at, BITNET_A_MAX_JOBS, &most, sizeof(most));
+	return nl_talk(&req, nl_family, NLM_F_ACK, BITNET_CMD_SET_LIMITS, at, reply, sizeof(reply));
+}
+
+static int op_nl_set_limits(void)
+{
+	return nl_set_limit(7);
+}
+
+static void undo_nl_set_limits(void)
+{
+	nl_close();
+	nl_open();
+	nl_set_limit(BITNET_LIMIT_NONE);
+}
+
+static void cleanup_nl_set_limits(void)
+{
+	undo_nl_set_limits();
+	nl_close();
+}
+
+static int op_nl_set_workers(void)
+{
+	struct nl_request req = { 0 };
+	char reply[512];
+	int at = nl_put(&req, 0, BITNET_A_CPUS, "0", 2);
+
+	return nl_talk(&req, nl_family, NLM_F_ACK, BITNET_CMD_SET_WORKERS, at, reply,
+		       sizeof(reply));
+}
+
 static void undo_nl(void)
 {
 	nl_close();
@@ -513,6 +574,11 @@ static const struct op {
 	{ "netlink GET_INFO", op_nl_info, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "netlink GET_MODELS", op_nl_models, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "netlink GET_STATS", op_nl_stats, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
+	{ "netlink GET_USERS", op_nl_users, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
+	{ "netlink GET_WORKERS", op_nl_workers, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
+	{ "netlink SET_LIMITS", op_nl_set_limits, nl_open, undo_nl_set_limits, undo_nl_set_limits,
+	  cleanup_nl_set_limits, -EAGAIN },
+	{ "netlink SET_WORKERS", op_nl_set_workers, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "debugfs", op_debugfs, NULL, NULL, NULL, NULL, 0 },
 };
 
@@ -521,6 +587,19 @@ static bool same_counts(const struct bitnet_stats *a, const struct bitnet_stats 
 	return a->out_models == b->out_models && a->out_sessions == b->out_sessions &&
 	       a->out_jobs == b->out_jobs && a->out_pinned_bytes == b->out_pinned_bytes &&
 	       a->out_kv_bytes == b->out_kv_bytes;
+}
+
+/* What there is once what was closed before is gone: workers and work queues take their time. */
+static struct t_leaks settled(void)
+{
+	struct t_leaks now = t_leaks_now(), then;
+
+	do {
+		then = now;
+		t_sleep_ns(10000000);
+		now = t_leaks_now();
+	} while (memcmp(&then, &now, sizeof(now)));
+	return now;
 }
 
 static void sweep(const struct op *op)
@@ -535,7 +614,7 @@ static void sweep(const struct op *op)
 	for (n = 1; n < MOST; n++) {
 		bool fired;
 
-		before = t_leaks_now();
+		before = settled();
 		stats = t_stats(c.fd);
 		arm(n);
 		err = op->run();

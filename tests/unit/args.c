@@ -13,7 +13,7 @@ struct values {
 	const char *text;
 	struct arg_strings list;
 	uint32_t small, ppm;
-	uint64_t big;
+	uint64_t big, time;
 	int color;
 };
 
@@ -24,6 +24,7 @@ static const struct arg table[] = {
 	ARG("small", 'n', ARG_U32, struct values, small, "N", "a number", .min = 1, .max = 100),
 	ARG("big", 0, ARG_U64, struct values, big, "N", "a large number"),
 	ARG("temp", 0, ARG_PPM, struct values, ppm, "T", "a fraction", .max = 2000000),
+	ARG("time", 0, ARG_TIME, struct values, time, "MS", "a time", .min = 10000, .max = 60000000000),
 	ARG("color", 0, ARG_CHOICE, struct values, color, "WHICH", "a choice", .choices = colors),
 	{ 0 }
 };
@@ -64,13 +65,14 @@ static void wrong(const char *words, const char *message, const char *hint)
 
 static void t_good(void)
 {
-	is(parse(true, "a -f -t x --small 7 b --big=0x10 --temp .5 --color green -o -- -c"), 0,
+	is(parse(true, "a -f -t x --small 7 b --big=0x10 --temp .5 --time 2.5s --color green -o -- -c"), 0,
 	   "all types");
 	ok(v.flag && v.other, "flags of both tables");
 	is_str(v.text, "x", "text");
 	is(v.small, 7, "u32");
 	is(v.big, 16, "u64, hexadecimal");
 	is(v.ppm, 500000, "ppm");
+	is(v.time, 2500000000, "time");
 	is(v.color, 1, "choice");
 	is(operands, 3, "three operands");
 	ok(!strcmp(argv[1], "a") && !strcmp(argv[2], "b") && !strcmp(argv[3], "-c"),
@@ -109,6 +111,10 @@ static void t_wrong(void)
 	wrong("--small 1x", "--small: '1x' is not a whole number", "");
 	wrong("--temp x", "--temp: 'x' is not a number such as 0.8", "");
 	wrong("--temp 2.1", "--temp: 2.1 is not between 0 and 2", "");
+	wrong("--time soon", "--time: 'soon' is not a time such as 20ms, 500us or 1s", "");
+	wrong("--time 9us", "--time: 9us is not between 10us and 60s", "");
+	wrong("--time 60001", "--time: 60001 is not between 10us and 60s", "");
+	wrong("--time 9999999999s", "--time: 9999999999s is not between 10us and 60s", "");
 	wrong("--color blue", "--color: 'blue' is not one of: red, green", "");
 }
 
@@ -164,6 +170,45 @@ static void t_ppm(void)
 	}
 }
 
+static void t_time(void)
+{
+	static const struct {
+		const char *text;
+		int ret;
+		uint64_t ns;
+	} cases[] = {
+		{ "20", 0, 20000000 },
+		{ "20ms", 0, 20000000 },
+		{ "0.5", 0, 500000 },
+		{ "500us", 0, 500000 },
+		{ "100ns", 0, 100 },
+		{ "1s", 0, 1000000000 },
+		{ "1.5s", 0, 1500000000 },
+		{ "3600s", 0, 3600000000000ULL },
+		{ "4294967295s", 0, 4294967295000000000ULL },
+		{ "0", 0, 0 },
+		{ "0.0001us", 0, 0 },
+		{ "1.9ns", 0, 1 },
+		{ "", -EINVAL, 0 },
+		{ "ms", -EINVAL, 0 },
+		{ "1m", -EINVAL, 0 },
+		{ "1 ms", -EINVAL, 0 },
+		{ "-1ms", -EINVAL, 0 },
+		{ "1e3", -EINVAL, 0 },
+		{ "1.2.3", -EINVAL, 0 },
+		{ "0x10", -EINVAL, 0 },
+		{ "4294967296s", -ERANGE, 0 },
+	};
+	uint64_t ns;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ns = 0;
+		is(args_time(cases[i].text, &ns), cases[i].ret, "'%s' as a time", cases[i].text);
+		if (!cases[i].ret)
+			is(ns, cases[i].ns, "  exactly");
+	}
+}
+
 static void t_nearest(void)
 {
 	static const char *const names[] = { "run", "chat", "submit", "models", NULL };
@@ -175,12 +220,48 @@ static void t_nearest(void)
 	ok(!args_nearest("a-very-long-word-that-no-verb-comes-near-to-at-all", names), "too long");
 }
 
+static void size(const char *text, int ret, uint64_t bytes)
+{
+	uint64_t got = 0;
+
+	is(args_size(text, &got), ret, "size '%s'", text);
+	if (!ret)
+		is(got, bytes, "  is right");
+}
+
+static void t_size(void)
+{
+	size("0", 0, 0);
+	size("4096", 0, 4096);
+	size("3k", 0, 3 << 10);
+	size("3K", 0, 3 << 10);
+	size("512M", 0, 512ULL << 20);
+	size("4GiB", 0, 4ULL << 30);
+	size("4GB", 0, 4ULL << 30);
+	size("2T", 0, 2ULL << 40);
+	size("7B", 0, 7);
+	size("18446744073709551615", 0, UINT64_MAX);
+	size("18446744073709551616", -ERANGE, 0);
+	size("16777216T", -ERANGE, 0);
+	size("", -EINVAL, 0);
+	size("M", -EINVAL, 0);
+	size("-1", -EINVAL, 0);
+	size("1.5G", -EINVAL, 0);
+	size("1 G", -EINVAL, 0);
+	size("1iB", -EINVAL, 0);
+	size("1Gi", -EINVAL, 0);
+	size("1GG", -EINVAL, 0);
+	size("1P", -EINVAL, 0);
+}
+
 int main(void)
 {
 	t_good();
 	t_wrong();
 	t_list_full();
 	t_ppm();
+	t_time();
+	t_size();
 	t_nearest();
 	return done();
 }

@@ -676,6 +676,69 @@ static void check_sessions(void)
 	bitnet_engine_close(e);
 }
 
+static void check_class_errors(struct bitnet_engine *e, uint32_t session)
+{
+	struct bitnet_job job = generate(session, 1, 2, 4);
+
+	job.job_class = BITNET_CLASS_REALTIME;
+	job.first_token_ns = job.period_ns = BITNET_MAX_PERIOD_NS;
+	is(submit(e, job), -EOPNOTSUPP, "realtime needs the device");
+	ok(strstr(err.msg, "realtime jobs need the device") && *err.hint, "  and says so");
+	job.period_ns = 0;
+	is(submit(e, job), -EINVAL, "realtime without a period");
+	job.job_class = BITNET_CLASS_BATCH;
+	is(submit(e, job), -EINVAL, "a deadline for a batch job");
+	job.first_token_ns = 0;
+	job.job_class = 3;
+	is(submit(e, job), -EINVAL, "a class that is none");
+}
+
+/*
+ * Jobs that are handed in together are seen together, so that nothing of this depends on time:
+ * every entry of the interactive ones comes before any of the batch ones.
+ */
+static void check_classes(void)
+{
+	struct bitnet_engine *e = open_engine(64, 1 << 20, 2);
+	uint32_t model = load(e), id[3], first_batch = 0, last_interactive = 0, ended = 0;
+	static int8_t input[1024];
+	struct bitnet_ring_entry entry;
+	struct bitnet_stats stats;
+	struct bitnet_job job[4];
+	unsigned int accepted;
+
+	for (int i = 0; i < 3; i++)
+		id[i] = open_session(e, model, 64);
+	check_class_errors(e, id[0]);
+	job[0] = generate(id[0], 0, 30, 8);
+	job[0].job_class = BITNET_CLASS_BATCH;
+	job[1] = (struct bitnet_job){ .kind = BITNET_JOB_LINEAR, .user_data = 1, .model_id = model,
+				      .input = (uintptr_t)input, .input_count = 1,
+				      .job_class = BITNET_CLASS_BATCH };
+	job[2] = generate(id[1], 2, 30, 8);
+	job[3] = generate(id[2], 3, 1, 8);
+	is(bitnet_engine_submit(e, job, 4, &accepted, &err), 0, "batch and interactive jobs");
+	for (uint32_t at = 1; ended < 4; at++) {
+		entry = take(e);
+		ended += entry.kind != BITNET_ENTRY_TOKEN;
+		if (entry.user_data >= 2)
+			last_interactive = at;
+		else if (!first_batch)
+			first_batch = at;
+		if (entry.kind == BITNET_ENTRY_ERROR)
+			diag("job %u: %d", (unsigned int)entry.user_data, entry.error);
+	}
+	ok(last_interactive < first_batch, "batch jobs begin when interactive ones have ended");
+	is(last_interactive, 18, "all of these was there by then");
+	bitnet_engine_stats(e, &stats, NULL);
+	ok(stats.out_class_cpu_ns[BITNET_CLASS_BATCH] &&
+	   stats.out_class_cpu_ns[BITNET_CLASS_INTERACTIVE] &&
+	   !stats.out_class_cpu_ns[BITNET_CLASS_REALTIME], "time is counted by class");
+	is(stats.out_class_cpu_ns[BITNET_CLASS_BATCH] +
+	   stats.out_class_cpu_ns[BITNET_CLASS_INTERACTIVE], stats.out_cpu_ns, "all of it");
+	bitnet_engine_close(e);
+}
+
 int main(void)
 {
 	golden_open(&file, GOLDEN_I2_S, NULL);
@@ -693,6 +756,7 @@ int main(void)
 	check_linear();
 	check_stats();
 	check_sessions();
+	check_classes();
 	bitnet_model_file_close(&file);
 	return done();
 }

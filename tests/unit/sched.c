@@ -6,6 +6,7 @@
 #include "tap.h"
 
 static int model_a, model_b;
+static struct bn_sched sched;
 
 static struct bn_sched_cand decode(uint64_t attained, uint64_t arrival)
 {
@@ -43,13 +44,13 @@ static void check_order(void)
 
 	c[3].user_attained = 0;
 	c[0].user_attained = c[1].user_attained = c[2].user_attained = 1;
-	n = bn_sched_plan(c, 4);
+	n = bn_sched_plan(&sched, c, 4);
 	is(n, 4, "all fit");
 	is(c[0].arrival, 4, "first the user who got least");
 	is(c[1].arrival, 2, "then the process, by arrival where equal");
 	is(c[2].arrival, 3, "then the next");
 	is(c[3].arrival, 1, "then the last");
-	is(bn_sched_plan(c, 0), 0, "nobody there");
+	is(bn_sched_plan(&sched, c, 0), 0, "nobody there");
 }
 
 static void check_models(void)
@@ -57,11 +58,11 @@ static void check_models(void)
 	struct bn_sched_cand c[3] = { decode(1, 1), decode(2, 2), decode(3, 3) };
 
 	c[0].model = &model_b;
-	is(bn_sched_plan(c, 3), 1, "one model in a step");
+	is(bn_sched_plan(&sched, c, 3), 1, "one model in a step");
 	is(c[0].arrival, 1, "that of the first");
 	is(rows_of(c, 3, 2), 0, "others wait");
 	c[0].job_attained = 10;
-	is(bn_sched_plan(c, 3), 2, "until they are first");
+	is(bn_sched_plan(&sched, c, 3), 2, "until they are first");
 }
 
 static void check_limits(void)
@@ -71,14 +72,14 @@ static void check_limits(void)
 
 	for (uint32_t i = 0; i < 80; i++)
 		c[i] = decode(i, i);
-	n = bn_sched_plan(c, 80);
+	n = bn_sched_plan(&sched, c, 80);
 	is(n, BN_MAX_HEAD_ROWS, "decoding: as many as there are head slots");
 	is(rows_of(c, 80, 15), 1, "the sixteenth is in");
 	is(rows_of(c, 80, 16), 0, "the next is not");
 
 	for (uint32_t i = 0; i < 80; i++)
 		c[i] = prefill(i, i, 50);
-	n = bn_sched_plan(c, 80);
+	n = bn_sched_plan(&sched, c, 80);
 	for (uint32_t i = 0; i < n; i++)
 		rows += c[i].rows;
 	is(rows, BN_MAX_ROWS, "prompts alone: a full step");
@@ -86,7 +87,7 @@ static void check_limits(void)
 	is(rows_of(c, 80, 1), BN_MAX_ROWS - 50, "the second the rest");
 
 	c[0] = score(0, 0, 100);
-	is(bn_sched_plan(c, 1), 1, "scoring alone");
+	is(bn_sched_plan(&sched, c, 1), 1, "scoring alone");
 	is(c[0].rows, BN_MAX_HEAD_ROWS, "one slot for each row");
 }
 
@@ -98,14 +99,14 @@ static void check_mixed(void)
 	c[n++] = decode(1, 1);
 	c[n++] = prefill(2, 2, 500);
 	c[n++] = prefill(3, 3, 500);
-	is(bn_sched_plan(c, n), 2, "a prompt beside a decoding row");
+	is(bn_sched_plan(&sched, c, n), 2, "a prompt beside a decoding row");
 	is(rows_of(c, n, 2), BN_SCHED_PREFILL_MIXED, "gets a few rows");
 	is(rows_of(c, n, 3), 0, "and those are for all prompts together");
 
 	c[0] = prefill(0, 2, 500);
 	c[1] = decode(1, 1);
 	c[2] = prefill(3, 3, 3);
-	bn_sched_plan(c, 3);
+	bn_sched_plan(&sched, c, 3);
 	is(rows_of(c, 3, 2), BN_SCHED_PREFILL_MIXED, "the same when the prompt is first");
 	is(rows_of(c, 3, 1), 1, "the decoding row is there");
 
@@ -113,19 +114,19 @@ static void check_mixed(void)
 	for (n = 0; n < 20; n++)
 		c[n] = decode(5, n);
 	c[n++] = prefill(1, 100, 3);
-	bn_sched_plan(c, n);
+	bn_sched_plan(&sched, c, n);
 	is(rows_of(c, n, 100), 3, "the end of a prompt finds a slot among 20 decoding rows");
 	for (uint32_t i = 0; i < n; i++)
 		if (c[i].arrival == 100)
 			c[i] = score(1, 100, 30);
-	bn_sched_plan(c, n);
+	bn_sched_plan(&sched, c, n);
 	is(rows_of(c, n, 100), BN_SCHED_PREFILL_MIXED, "so does scoring");
 
 	/* Not first, and no slot left: all rows but the one that needs it. */
 	for (uint32_t i = 0; i < n; i++)
 		if (c[i].arrival == 100)
 			c[i] = prefill(50, 100, 3);
-	bn_sched_plan(c, n);
+	bn_sched_plan(&sched, c, n);
 	is(rows_of(c, n, 100), 2, "a prompt without a slot goes as far as it can");
 }
 
@@ -147,7 +148,7 @@ static void check_fairness(void)
 			c[i].user = i;
 			c[i].user_attained = attained[i];
 		}
-		bn_sched_plan(c, 24);
+		bn_sched_plan(&sched, c, 24);
 		for (uint32_t i = 0; i < 24; i++)
 			attained[c[i].arrival] += c[i].rows;
 	}

@@ -56,7 +56,7 @@ static void take_part(void)
 				bn_work_stop(&work);
 				__atomic_store_n(&stop_done, 1, __ATOMIC_RELEASE);
 			}
-			if (bn_work_done(&work, phase))
+			if (bn_work_done(&work, phase) == BN_DONE_STEP)
 				__atomic_fetch_add(&finished, 1, __ATOMIC_RELAXED);
 			break;
 		case BN_CLAIM_WAIT:
@@ -86,7 +86,7 @@ static void prepare(unsigned int round)
 	step.n_phases = 1 + LAYERS * BN_LAYER_PHASES + BN_HEAD_PHASES;
 	stop_after = round % 5 == 4 ? 1 + round * 13 % 2000 : 0;
 	claimed = finished = stop_done = 0;
-	bn_work_start(&work, &step);
+	bn_work_start(&work, &step, 0, step.n_phases);
 }
 
 int main(void)

@@ -47,18 +47,20 @@
  *   ENOTTY      unknown ioctl number
  *   ENOENT      no such model, session, name or (CANCEL) job
  *   EEXIST      SHARED name in use; ring set up already
- *   EBUSY       the session has jobs (SESSION_REWIND, SESSION_CLOSE)
+ *   EBUSY       the session has jobs (SESSION_REWIND, SESSION_CLOSE, RUN)
  *   EPERM       the operation needs CAP_SYS_ADMIN, or the ioctl changes state and file is read-only
  *   ENOMEM      memory, or RLIMIT_MEMLOCK: see the limits below
- *   EDQUOT      a limit of the device, for a file, a user or all (INFO), is reached
- *   ENOSPC      SUBMIT: no completion slot left for the job's DONE entry; drain the ring
+ *   EDQUOT      a limit of the device, for a file, a user or all (INFO), is reached; or there is no
+ *               room for another REALTIME job (out_refusal of SUBMIT tells which)
+ *   ENOSPC      SUBMIT: no completion slot left for the job's DONE entry; drain the ring.
+ *               RUN: not room for all entries that the job may make
  *   ENOEXEC     MODEL_LOAD: not a valid image (struct bitnet_image_header, magic and version)
  *   EBADMSG     MODEL_LOAD: header or tensor table contradicts itself or the length
  *   ENXIO       SUBMIT, WAIT, mmap before RING_SETUP
  *   ERANGE      a token id not below the vocabulary size, or more tokens than the context holds
  *   EOPNOTSUPP  valid request that this build, CPU or model cannot serve
  *   ETIME       WAIT: the timeout ran out before min_entries were there
- *   EINTR       WAIT: a signal came first
+ *   EINTR       WAIT: a signal came first. In RUN's last entry: a signal ended the job
  *   ECANCELED   in a completion only: the job was cancelled
  */
 
@@ -80,6 +82,7 @@
 #define BITNET_IOC_CANCEL		_IO(BITNET_IOC_TYPE, 0x0b)
 #define BITNET_IOC_WAIT			_IO(BITNET_IOC_TYPE, 0x0c)
 #define BITNET_IOC_STATS		_IO(BITNET_IOC_TYPE, 0x0d)
+#define BITNET_IOC_RUN			_IO(BITNET_IOC_TYPE, 0x0e)
 
 #define BITNET_NAME_BYTES	64	/* names of models, NUL included; [A-Za-z0-9._-] */
 #define BITNET_VARIANT_BYTES	16
@@ -95,6 +98,8 @@
 #define BITNET_FEATURE_LINEAR	(1ULL << 2)
 #define BITNET_FEATURE_SHARED	(1ULL << 3)	/* models shared by name */
 #define BITNET_FEATURE_EVENTFD	(1ULL << 4)
+#define BITNET_FEATURE_CLASSES	(1ULL << 5)	/* class, deadlines and admission of jobs */
+#define BITNET_FEATURE_RUN	(1ULL << 6)
 
 /**
  * struct bitnet_info - BITNET_IOC_INFO: what this module is and allows
@@ -345,6 +350,8 @@ struct bitnet_ring_header {
 
 #define BITNET_LOGPROB_NONE	((__s32)-0x7fffffff - 1)	/* not a number, or none to give */
 
+#define BITNET_ENTRY_F_LATE	(1U << 0)	/* TOKEN of a REALTIME job: made after it was due */
+
 /**
  * struct bitnet_ring_entry - one completion, 64 bytes
  * @user_data:	of the job
@@ -364,6 +371,7 @@ struct bitnet_ring_header {
  * @logits_hash: TOKEN of a job with BITNET_JOB_F_HASH: hash over all logits' bits, else 0. The same
  *		on every variant, worker count and batch; see bn_logits_hash() in the engine
  * @cpu_ns:	DONE, ERROR: worker time charged to the job
+ * @flags:	BITNET_ENTRY_F_*
  * @__resv:	0
  */
 struct bitnet_ring_entry {
@@ -378,7 +386,8 @@ struct bitnet_ring_entry {
 	__aligned_u64 time_ns;
 	__aligned_u64 logits_hash;
 	__aligned_u64 cpu_ns;
-	__aligned_u64 __resv;
+	__u32 flags;
+	__u32 __resv;
 };
 
 /**
@@ -405,6 +414,30 @@ struct bitnet_ring_setup {
 
 #define BITNET_JOB_F_HASH	(1U << 0)	/* fill logits_hash */
 #define __BITNET_JOB_F_ALL	BITNET_JOB_F_HASH
+
+/**
+ * DOC: Classes
+ *
+ * INTERACTIVE jobs share the workers by least attained service: first over users, then over each
+ * user's open files. BATCH jobs get what is left, but while any waits no less than a floor that the
+ * administrator sets (5 % unless told otherwise). A lower step gives way to a higher claim between
+ * two layers of the model, and goes on later where it was.
+ *
+ * A REALTIME job (GENERATE only) states when its tokens are due: the first @first_token_ns after
+ * SUBMIT, each further one @period_ns after the one before was due. SUBMIT accepts it only if, with
+ * the worst step times that were measured so far, its tokens and those of all accepted REALTIME
+ * jobs can be made when they are due; else it is -EDQUOT. What is due first is computed first. A
+ * token is the job's realtime claim no sooner than one period before it is due (the first: since
+ * SUBMIT); ahead of that the job goes on as an INTERACTIVE one. A token that is late
+ * (BITNET_ENTRY_F_LATE) moves those behind it: the next is due a period after it was made. So does
+ * a full ring, of which nobody but the job itself takes harm.
+ */
+#define BITNET_CLASS_INTERACTIVE 0
+#define BITNET_CLASS_BATCH	1
+#define BITNET_CLASS_REALTIME	2
+
+#define BITNET_MIN_PERIOD_NS	10000ULL	/* of @first_token_ns and @period_ns ... */
+#define BITNET_MAX_PERIOD_NS	3600000000000ULL /* ... an hour */
 
 /* Matrices of a layer, for LINEAR */
 #define BITNET_MATRIX_ATTN_Q	0
@@ -445,6 +478,12 @@ struct bitnet_ring_setup {
  * @data_offset:	LINEAR: where in the data area the int32 results go, rows x out; multiple of
  *		64
  * @stop_tokens:	GENERATE: token ids that end the job
+ * @job_class:		BITNET_CLASS_*
+ * @__resv2:		0
+ * @first_token_ns:	REALTIME: first token is due so long after SUBMIT, BITNET_MIN_PERIOD_NS ..
+ *			BITNET_MAX_PERIOD_NS; else 0
+ * @period_ns:		REALTIME: each further token is due so long after the one before, same
+ *			range; else 0
  *
  * The order of the sampler: repetition penalty, top-k, top-p, min-p, temperature. Equal logits are
  * ordered by token id, lower first. At the end of a GENERATE job the session's cache holds the
@@ -473,7 +512,17 @@ struct bitnet_job {
 	__u32 __resv;
 	__aligned_u64 data_offset;
 	__u32 stop_tokens[BITNET_MAX_STOP_TOKENS];
+	__u32 job_class;
+	__u32 __resv2;
+	__aligned_u64 first_token_ns;
+	__aligned_u64 period_ns;
 };
+
+/* Which limit a job that was -EDQUOT met: @out_refusal of SUBMIT */
+#define BITNET_REFUSED_JOBS	1	/* unfinished jobs of the file, the user or the device */
+#define BITNET_REFUSED_LOAD	2	/* REALTIME: too much together with those accepted */
+#define BITNET_REFUSED_PERIOD	3	/* REALTIME: shorter than its own tokens take */
+#define BITNET_REFUSED_REALTIME	4	/* REALTIME: too many of them */
 
 /**
  * struct bitnet_submit - BITNET_IOC_SUBMIT: hand in jobs
@@ -484,6 +533,10 @@ struct bitnet_job {
  * @job_size:	sizeof(struct bitnet_job) as compiled: the array's stride, treated like @size
  * @out_accepted: jobs accepted; they are the first ones of the array
  * @out_error:	0, or the negative errno of the first job that was not accepted
+ * @out_refusal: BITNET_REFUSED_* if that is -EDQUOT, else 0
+ * @out_load_ppm: REALTIME, refused: share of the workers' time that the accepted REALTIME jobs and
+ *		this one would need together, at most 2^32 - 1
+ * @out_step_ns: REALTIME, refused: what one token is reckoned to take
  *
  * Return: 0 if the call itself was well-formed, even when no job was accepted. An array that cannot
  * be read, or whose structs are longer than known with a tail that is not zero, fails the call:
@@ -497,6 +550,43 @@ struct bitnet_submit {
 	__u32 job_size;
 	__u32 out_accepted;
 	__s32 out_error;
+	__u32 out_refusal;
+	__u32 out_load_ppm;
+	__aligned_u64 out_step_ns;
+};
+
+/**
+ * struct bitnet_run - BITNET_IOC_RUN: compute one job here and now, in the calling thread
+ * @size:	sizeof(struct bitnet_run)
+ * @flags:	none yet, 0
+ * @job:	pointer to a struct bitnet_job, GENERATE or SCORE, not REALTIME. Its @user_data
+ *		names it for CANCEL
+ * @job_size:	sizeof(struct bitnet_job) as compiled, treated like @size
+ * @n_entries:	room at @entries, for all that the job may make: @max_tokens + 1 of GENERATE,
+ *		@input_count of SCORE (-ENOSPC otherwise)
+ * @entries:	pointer to an array of struct bitnet_ring_entry: what SUBMIT puts into the ring goes
+ *		here, as it is made, and last the DONE or ERROR entry
+ * @out_entries: how many are there
+ * @__resv:	0
+ *
+ * The workers have no part in it: scheduling policy, affinity, priority and cgroup of the caller
+ * are what counts. The bits are those that SUBMIT gives. Other jobs of the session wait; a session
+ * that has jobs is -EBUSY. A ring is not needed. A signal ends the job between two pieces of work
+ * of some 50 us: what was made until then is there, and the last entry is ERROR with -EINTR. The
+ * memory that a session's first RUN needs counts as the session's cache until that is closed.
+ *
+ * Return: 0 once the last entry is there. When @entries turns out not to be writable, the job ends
+ * there with -EFAULT; the session goes on behind what its cache holds then.
+ */
+struct bitnet_run {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 job;
+	__u32 job_size;
+	__u32 n_entries;
+	__aligned_u64 entries;
+	__u32 out_entries;
+	__u32 __resv;
 };
 
 /**
@@ -538,10 +628,13 @@ struct bitnet_wait {
 
 #define BITNET_HIST_BUCKETS	40	/* bucket b: 2^b .. 2^(b+1)-1 ns; the last: more */
 
+#define BITNET_STATS_F_SESSION	(1U << 0)	/* of @session_id, a session of this file */
+#define BITNET_STATS_F_USER	(1U << 1)	/* of all files of the user who opened this one */
+
 /**
- * struct bitnet_stats - BITNET_IOC_STATS: counters of this open file
+ * struct bitnet_stats - BITNET_IOC_STATS: counters of this open file, or what @flags says
  * @size:		sizeof(struct bitnet_stats)
- * @flags:		none yet, 0
+ * @flags:		0, BITNET_STATS_F_SESSION or BITNET_STATS_F_USER
  * @out_models:		model handles now
  * @out_sessions:	sessions now
  * @out_jobs:		accepted, unfinished jobs now
@@ -555,9 +648,22 @@ struct bitnet_wait {
  * @out_cpu_ns:		worker time charged
  * @out_queue_ns:	time that jobs waited from SUBMIT to their first step
  * @out_pinned_bytes:	image bytes pinned by loads of this file
- * @out_kv_bytes:	key/value cache bytes
+ * @out_kv_bytes:	key/value cache bytes, with the memory of sessions for RUN
  * @out_token_ns:	histogram of the time between two tokens of a job (the first: since SUBMIT)
  * @out_weight_bytes:	weights that steps have read, shared out to the rows of each step
+ * @session_id:		with F_SESSION; else 0
+ * @__resv:		0
+ * @out_late:		tokens of REALTIME jobs that were late
+ * @out_realtime_tokens: tokens of REALTIME jobs
+ * @out_class_cpu_ns:	@out_cpu_ns, by BITNET_CLASS_*
+ * @out_limit_sessions: what the user may have at once, unless CAP_SYS_RESOURCE exempts (see
+ *			bitnet_genl.h): sessions ...
+ * @out_limit_jobs:	... accepted, unfinished jobs ...
+ * @out_limit_kv_bytes:	... key/value cache bytes ...
+ * @out_limit_pinned_bytes: ... and pinned image bytes
+ *
+ * Of a user, counters begin when none of his files was open. Of a session, models, sessions and
+ * pinned bytes are 0.
  */
 struct bitnet_stats {
 	__u32 size;
@@ -578,6 +684,15 @@ struct bitnet_stats {
 	__aligned_u64 out_kv_bytes;
 	__aligned_u64 out_token_ns[BITNET_HIST_BUCKETS];
 	__aligned_u64 out_weight_bytes;
+	__u32 session_id;
+	__u32 __resv;
+	__aligned_u64 out_late;
+	__aligned_u64 out_realtime_tokens;
+	__aligned_u64 out_class_cpu_ns[3];
+	__aligned_u64 out_limit_sessions;
+	__aligned_u64 out_limit_jobs;
+	__aligned_u64 out_limit_kv_bytes;
+	__aligned_u64 out_limit_pinned_bytes;
 };
 
 #endif /* _UAPI_LINUX_BITNET_H */

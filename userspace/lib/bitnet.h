@@ -139,6 +139,15 @@ const char *bitnet_engine_fallback(const struct bitnet_engine *engine);
 
 int bitnet_engine_info(struct bitnet_engine *engine, struct bitnet_info *info, struct bitnet_error *err);
 int bitnet_engine_stats(struct bitnet_engine *engine, struct bitnet_stats *stats, struct bitnet_error *err);
+/**
+ * bitnet_engine_stats_of() - the same of a session or of the user
+ * @flags:	BITNET_STATS_F_SESSION or BITNET_STATS_F_USER
+ * @session_id:	with F_SESSION; else 0
+ *
+ * Return: -EOPNOTSUPP from the local engine, which has but one user; -ENOENT without such a session.
+ */
+int bitnet_engine_stats_of(struct bitnet_engine *engine, uint32_t flags, uint32_t session_id,
+			   struct bitnet_stats *stats, struct bitnet_error *err);
 
 /**
  * bitnet_engine_model_load() - flags: BITNET_MODEL_F_*
@@ -164,10 +173,30 @@ int bitnet_engine_session_close(struct bitnet_engine *engine, uint32_t session_i
 /**
  * bitnet_engine_submit() - hand in jobs
  * @accepted:	how many of the first ones were taken
+ *
+ * Each job says its class and deadlines (struct bitnet_job). The local engine computes BATCH jobs
+ * while no INTERACTIVE one wants anything, and has no REALTIME (-EOPNOTSUPP): it cannot keep other
+ * processes from the CPUs. -EDQUOT of the device is described with the time that a token takes and
+ * the load that realtime jobs would make.
+ *
  * Return: 0 if all were accepted, else the errno of the first that was not (or of the call).
  */
 int bitnet_engine_submit(struct bitnet_engine *engine, const struct bitnet_job *jobs, unsigned int count,
 			 unsigned int *accepted, struct bitnet_error *err);
+/**
+ * bitnet_engine_run() - compute one job in this thread: BITNET_IOC_RUN
+ * @job:	GENERATE or SCORE, not REALTIME; its session has no other jobs
+ * @entries:	what would come out of the ring, the DONE or ERROR entry last
+ * @n_entries:	room there: max_tokens + 1 of GENERATE, input_count of SCORE
+ * @made:	how many there are
+ *
+ * Policy, affinity, nice and cgroup of the calling thread take effect, and nothing else computes for
+ * it. On the device a signal ends the job with -EINTR in its last entry; the local engine does not
+ * see signals. Return: 0 once the last entry is there, also if that is ERROR.
+ */
+int bitnet_engine_run(struct bitnet_engine *engine, const struct bitnet_job *job,
+		      struct bitnet_ring_entry *entries, unsigned int n_entries, unsigned int *made,
+		      struct bitnet_error *err);
 /** bitnet_engine_cancel() - -ENOENT if no unfinished job has @user_data (not described in an error) */
 int bitnet_engine_cancel(struct bitnet_engine *engine, uint64_t user_data);
 /**
@@ -199,9 +228,46 @@ void bitnet_nl_close(struct bitnet_nl *nl);
 int bitnet_nl_query(struct bitnet_nl *nl, int cmd,
 		    int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs), void *arg,
 		    struct bitnet_error *err);
+
+/**
+ * struct bitnet_limits - what a user may have at once
+ * @which:	BITNET_LIMIT_* of <linux/bitnet_genl.h>: which of the following count
+ * @sessions:	like all: a number, or BITNET_LIMIT_NONE, which removes a limit of a user's own and sets
+ *		the default to what it was when the module was loaded
+ * @jobs:	accepted, unfinished
+ * @kv_bytes:	key/value cache
+ * @pinned_bytes: images
+ */
+struct bitnet_limits {
+	uint32_t which;
+	uint64_t sessions, jobs, kv_bytes, pinned_bytes;
+};
+
+/**
+ * bitnet_nl_set_limits() - set limits of a user (CAP_NET_ADMIN)
+ * @uid:	whose; NULL: the default of all who have no limit of that kind of their own
+ *
+ * Return: 0, -EPERM, -EDQUOT (too many users have limits of their own), -EINVAL (none of the limits).
+ */
+int bitnet_nl_set_limits(struct bitnet_nl *nl, const uint32_t *uid, const struct bitnet_limits *limits,
+			 struct bitnet_error *err);
+/**
+ * bitnet_nl_set_workers() - choose the workers that compute; the others rest (CAP_NET_ADMIN)
+ * @cpus:	list such as "1,3-5"
+ *
+ * Return: 0, -EPERM, -EINVAL (no list, a CPU without worker, or none of them online).
+ */
+int bitnet_nl_set_workers(struct bitnet_nl *nl, const char *cpus, struct bitnet_error *err);
+/** bitnet_nl_set_floor() - share of BATCH jobs while any waits, 0 .. 500000 ppm (CAP_NET_ADMIN) */
+int bitnet_nl_set_floor(struct bitnet_nl *nl, uint32_t ppm, struct bitnet_error *err);
+
 /** bitnet_nl_listen() - join "events" and call @fn for each until it returns non-zero or a signal comes */
 int bitnet_nl_listen(struct bitnet_nl *nl, int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs),
 		     void *arg, struct bitnet_error *err);
+/** bitnet_nl_listen_for() - the same, at most @timeout_ns (negative: without end); then -ETIME */
+int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
+			 int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs),
+			 void *arg, struct bitnet_error *err);
 bool bitnet_nl_has(const struct bitnet_nl_attrs *attrs, int attr);
 uint64_t bitnet_nl_number(const struct bitnet_nl_attrs *attrs, int attr);	/* u8, u32, s32, u64; 0 if absent */
 const char *bitnet_nl_string(const struct bitnet_nl_attrs *attrs, int attr);	/* "" if absent */

@@ -274,7 +274,7 @@ static void wait_until_empty(struct bitnet_crew *crew)
 
 void bitnet_crew_begin(struct bitnet_crew *crew, struct bn_step *step)
 {
-	bn_work_start(&crew->work, step);
+	bn_work_start(&crew->work, step, 0, step->n_phases);
 	crew->step = step;
 }
 

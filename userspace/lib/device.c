@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "refusal.h"
 #include "ring.h"
 
 #define DEFAULT_RING_ENTRIES	1024
@@ -208,14 +209,16 @@ static int device_info(struct bitnet_engine *engine, struct bitnet_info *info,
 	return check_abi(to_device(engine), info, err);
 }
 
-static int device_stats(struct bitnet_engine *engine, struct bitnet_stats *stats,
-			struct bitnet_error *err)
+static int device_stats(struct bitnet_engine *engine, uint32_t flags, uint32_t session_id,
+			struct bitnet_stats *stats, struct bitnet_error *err)
 {
 	struct device *d = to_device(engine);
 	int ret;
 
 	memset(stats, 0, sizeof(*stats));
 	stats->size = sizeof(*stats);
+	stats->flags = flags;
+	stats->session_id = session_id;
 	ret = do_ioctl(d, BITNET_IOC_STATS, stats);
 	return ret ? describe(d, err, ret, "asking for statistics") : 0;
 }
@@ -252,7 +255,7 @@ static int describe_load(struct device *d, struct bitnet_error *err, int ret,
 				 size_text(image->length));
 		bitnet_error_hint(
 			err,
-			"'bitnetctl info' shows the limits, 'bitnetctl models' what is loaded");
+			"'bitnetctl info' and 'bitnetctl limits' show the limits, 'bitnetctl models' what is loaded");
 		return ret;
 	case -EPERM:
 		bitnet_error_set(err, EPERM, "loading a shared model needs CAP_SYS_ADMIN");
@@ -394,8 +397,10 @@ static int device_session_open(struct bitnet_engine *engine, uint32_t model_id, 
 	case -ENOMEM:
 	case -EDQUOT:
 		bitnet_error_set(err, ret, "no memory for a context of %u tokens%s", n_ctx,
-				 ret == -EDQUOT ? ": above the device's limit" : "");
-		bitnet_error_hint(err, "ask for a shorter context (--ctx)");
+				 ret == -EDQUOT ? ": above a limit of the device" : "");
+		bitnet_error_hint(err, ret == -EDQUOT ?
+				  "'bitnetctl limits' shows what you may have; a shorter context (--ctx)" :
+				  "ask for a shorter context (--ctx)");
 		return ret;
 	case -EINVAL:
 	case -ERANGE:
@@ -432,6 +437,28 @@ static int device_session_close(struct bitnet_engine *engine, uint32_t session_i
 	return ret ? describe(d, err, ret, "closing the session") : 0;
 }
 
+/* What SUBMIT and RUN can fail with, or 0. */
+static int describe_job(const struct device *d, struct bitnet_error *err, int ret,
+			const char *doing)
+{
+	switch (ret) {
+	case 0:
+		return 0;
+	case -ERANGE:
+		bitnet_error_set(
+			err, ret,
+			"the prompt does not fit into the context, or has a token outside the vocabulary");
+		bitnet_error_hint(err, "a longer context (--ctx), or a shorter prompt");
+		return ret;
+	case -EDQUOT:
+		bitnet_error_set(err, ret, "too many unfinished jobs");
+		bitnet_error_hint(err, "wait for some of them, see 'bitnetctl info' for the limit");
+		return ret;
+	default:
+		return describe(d, err, ret, doing);
+	}
+}
+
 static int device_submit(struct bitnet_engine *engine, const struct bitnet_job *jobs,
 			 unsigned int count, unsigned int *accepted, struct bitnet_error *err)
 {
@@ -448,22 +475,27 @@ static int device_submit(struct bitnet_engine *engine, const struct bitnet_job *
 		*accepted = ret ? 0 : submit.out_accepted;
 	if (!ret)
 		ret = submit.out_error;
-	switch (ret) {
-	case 0:
-		return 0;
-	case -ERANGE:
-		bitnet_error_set(
-			err, ret,
-			"the prompt does not fit into the context, or has a token outside the vocabulary");
-		bitnet_error_hint(err, "a longer context (--ctx), or a shorter prompt");
-		return ret;
-	case -EDQUOT:
-		bitnet_error_set(err, ret, "too many unfinished jobs");
-		bitnet_error_hint(err, "wait for some of them, see 'bitnetctl info' for the limit");
-		return ret;
-	default:
-		return describe(d, err, ret, "submitting the job");
-	}
+	if (ret == -EDQUOT)
+		return bitnet_refusal_describe(err, &submit, &jobs[submit.out_accepted]);
+	return describe_job(d, err, ret, "submitting the job");
+}
+
+static int device_run(struct bitnet_engine *engine, const struct bitnet_job *job,
+		      struct bitnet_ring_entry *entries, unsigned int n_entries, unsigned int *made,
+		      struct bitnet_error *err)
+{
+	struct device *d = to_device(engine);
+	struct bitnet_run run = {
+		.size = sizeof(run),
+		.job = (uintptr_t)job,
+		.job_size = sizeof(*job),
+		.n_entries = n_entries,
+		.entries = (uintptr_t)entries,
+	};
+	int ret = do_ioctl(d, BITNET_IOC_RUN, &run);
+
+	*made = ret ? 0 : run.out_entries;
+	return describe_job(d, err, ret, "running the job in this thread");
 }
 
 static int device_cancel(struct bitnet_engine *engine, uint64_t user_data)
@@ -530,6 +562,7 @@ const struct bitnet_engine_ops bitnet_device_ops = {
 	.session_rewind = device_session_rewind,
 	.session_close = device_session_close,
 	.submit = device_submit,
+	.run = device_run,
 	.cancel = device_cancel,
 	.wait = device_wait,
 	.next = device_next,

@@ -73,7 +73,13 @@ int bitnet_engine_info(struct bitnet_engine *engine, struct bitnet_info *info,
 int bitnet_engine_stats(struct bitnet_engine *engine, struct bitnet_stats *stats,
 			struct bitnet_error *err)
 {
-	return engine->ops->stats(engine, stats, err);
+	return engine->ops->stats(engine, 0, 0, stats, err);
+}
+
+int bitnet_engine_stats_of(struct bitnet_engine *engine, uint32_t flags, uint32_t session_id,
+			   struct bitnet_stats *stats, struct bitnet_error *err)
+{
+	return engine->ops->stats(engine, flags, session_id, stats, err);
 }
 
 int bitnet_engine_model_load(struct bitnet_engine *engine, const struct bitnet_image *image,
@@ -129,6 +135,13 @@ int bitnet_engine_submit(struct bitnet_engine *engine, const struct bitnet_job *
 			 unsigned int count, unsigned int *accepted, struct bitnet_error *err)
 {
 	return engine->ops->submit(engine, jobs, count, accepted, err);
+}
+
+int bitnet_engine_run(struct bitnet_engine *engine, const struct bitnet_job *job,
+		      struct bitnet_ring_entry *entries, unsigned int n_entries, unsigned int *made,
+		      struct bitnet_error *err)
+{
+	return engine->ops->run(engine, job, entries, n_entries, made, err);
 }
 
 int bitnet_engine_cancel(struct bitnet_engine *engine, uint64_t user_data)

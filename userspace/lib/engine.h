@@ -39,8 +39,8 @@ struct bitnet_engine_ops {
 	void (*close)(struct bitnet_engine *engine);
 	int (*info)(struct bitnet_engine *engine, struct bitnet_info *info,
 		    struct bitnet_error *err);
-	int (*stats)(struct bitnet_engine *engine, struct bitnet_stats *stats,
-		     struct bitnet_error *err);
+	int (*stats)(struct bitnet_engine *engine, uint32_t flags, uint32_t session_id,
+		     struct bitnet_stats *stats, struct bitnet_error *err);
 	int (*model_load)(struct bitnet_engine *engine, const struct bitnet_image *image,
 			  const char *name, uint32_t flags, uint32_t *model_id,
 			  struct bitnet_error *err);
@@ -60,6 +60,9 @@ struct bitnet_engine_ops {
 			     struct bitnet_error *err);
 	int (*submit)(struct bitnet_engine *engine, const struct bitnet_job *jobs,
 		      unsigned int count, unsigned int *accepted, struct bitnet_error *err);
+	int (*run)(struct bitnet_engine *engine, const struct bitnet_job *job,
+		   struct bitnet_ring_entry *entries, unsigned int n_entries, unsigned int *made,
+		   struct bitnet_error *err);
 	int (*cancel)(struct bitnet_engine *engine, uint64_t user_data);
 	int (*wait)(struct bitnet_engine *engine, unsigned int min_entries, int64_t timeout_ns);
 	bool (*next)(struct bitnet_engine *engine, struct bitnet_ring_entry *entry);

@@ -7,6 +7,9 @@
  * never held during computation. While a step is in flight, the jobs in it (job.rows != 0) and the
  * caches of their sessions belong to the leader; a job that is cancelled meanwhile gets its final
  * entry at once and is freed when the step is over.
+ *
+ * A job of run() is the caller's thread's alone: in no list, with step and memory of its own. Its
+ * session counts it, so that nothing else happens to that meanwhile.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -53,6 +56,7 @@ struct job {
 	struct job *next, *prev;
 	uint64_t user_data;
 	uint32_t flags;
+	uint32_t job_class;
 	struct session *session;	/* NULL: LINEAR */
 	struct model *model;
 	void *input;			/* tokens, or int8 rows with their sums behind them */
@@ -70,6 +74,7 @@ struct counters {
 	uint64_t submitted, done, failed, cancelled;
 	uint64_t tokens_in, tokens_out;
 	uint64_t cpu_ns, queue_ns, weight_bytes;
+	uint64_t class_cpu_ns[BITNET_CLASS_BATCH + 1];
 	uint64_t token_ns[BITNET_HIST_BUCKETS];
 };
 
@@ -97,6 +102,7 @@ struct local {
 	unsigned int n_jobs, n_parked;
 	uint64_t next_arrival, tick;
 	bool linear_last;		/* the last step was a LINEAR job's */
+	struct bn_sched sched;
 	uint32_t head, tail;		/* of the ring */
 	uint32_t reserved, promised;	/* slots for final entries, for tokens of the step */
 	struct job *in_step[BN_MAX_ROWS];
@@ -501,11 +507,7 @@ static void count_end(struct counters *c, int error)
 		c->failed++;
 }
 
-/*
- * The final entry, in the slot that was set aside for it. The job is gone from all lists; it is
- * freed unless a step still uses it, which then does that.
- */
-static void job_end(struct local *e, struct job *j, int error)
+static struct bitnet_ring_entry final_entry(const struct job *j, int error)
 {
 	struct bitnet_ring_entry entry = {
 		.user_data = j->user_data,
@@ -518,10 +520,21 @@ static void job_end(struct local *e, struct job *j, int error)
 
 	if (!error)
 		entry.reason = j->session ? j->core.reason : BITNET_REASON_LENGTH;
-	if (j->session) {
+	if (j->session)
 		entry.position = j->session->kv.n_past;
+	return entry;
+}
+
+/*
+ * The final entry, in the slot that was set aside for it. The job is gone from all lists; it is
+ * freed unless a step still uses it, which then does that.
+ */
+static void job_end(struct local *e, struct job *j, int error)
+{
+	struct bitnet_ring_entry entry = final_entry(j, error);
+
+	if (j->session)
 		j->session->n_jobs--;
-	}
 	set_parked(e, j, false);
 	j->prev->next = j->next;
 	j->next->prev = j->prev;
@@ -649,6 +662,8 @@ static int submit_one(struct local *e, const struct bitnet_job *r)
 	struct job *j;
 	int ret = errno_of(bn_job_check_request(r));
 
+	if (!ret && r->job_class == BITNET_CLASS_REALTIME)
+		ret = -EOPNOTSUPP;
 	if (ret)
 		return ret;
 	j = calloc(1, sizeof(*j));
@@ -667,6 +682,7 @@ static int submit_one(struct local *e, const struct bitnet_job *r)
 	e->count.submitted++;
 	j->user_data = r->user_data;
 	j->flags = r->flags;
+	j->job_class = r->job_class;
 	j->arrival = e->next_arrival++;
 	j->submit_ns = j->last_ns = now_ns();
 	if (j->session && !j->session->n_jobs++)
@@ -676,6 +692,17 @@ static int submit_one(struct local *e, const struct bitnet_job *r)
 	j->prev->next = j->next->prev = j;
 	e->n_jobs++;
 	return 0;
+}
+
+static int describe_submit(struct bitnet_error *err, int ret, const struct bitnet_job *refused)
+{
+	if (ret != -EOPNOTSUPP || refused->job_class != BITNET_CLASS_REALTIME)
+		return plain_error(err, ret);
+	bitnet_error_set(
+		err, ret,
+		"realtime jobs need the device: the local engine cannot promise when tokens come");
+	return bitnet_error_hint(err,
+				 "load the module (as root): modprobe bitnet; or --class interactive");
 }
 
 static int submit(struct bitnet_engine *engine, const struct bitnet_job *jobs, unsigned int count,
@@ -701,7 +728,7 @@ static int submit(struct bitnet_engine *engine, const struct bitnet_job *jobs, u
 	pthread_mutex_unlock(&e->lock);
 	if (accepted)
 		*accepted = n;
-	return ret ? plain_error(err, ret) : 0;
+	return ret ? describe_submit(err, ret, &jobs[n]) : 0;
 }
 
 /* Does anybody still want what the step in flight computes? */
@@ -781,8 +808,12 @@ static bool candidate(struct local *e, struct job *j, uint32_t *room, struct bn_
 	return true;
 }
 
-/* The first job of each session, and the first LINEAR one. Those that no longer fit end here. */
-static unsigned int first_jobs(struct local *e, struct bn_sched_cand *cand, struct job **linear)
+/*
+ * Those of @job_class among the first jobs of all sessions, and its first LINEAR one. Jobs that no
+ * longer fit end here.
+ */
+static unsigned int first_jobs(struct local *e, uint32_t job_class, struct bn_sched_cand *cand,
+			       struct job **linear)
 {
 	uint32_t room = ring_free(e);
 	unsigned int n = 0;
@@ -793,7 +824,8 @@ static unsigned int first_jobs(struct local *e, struct bn_sched_cand *cand, stru
 	for (j = e->jobs.next; j != &e->jobs; j = after) {
 		after = j->next;
 		if (!j->session) {
-			*linear = *linear ? *linear : j;
+			if (!*linear && j->job_class == job_class)
+				*linear = j;
 			continue;
 		}
 		if (j->session->tick == e->tick)
@@ -803,7 +835,8 @@ static unsigned int first_jobs(struct local *e, struct bn_sched_cand *cand, stru
 			continue;
 		}
 		j->session->tick = e->tick;
-		n += candidate(e, j, &room, &cand[n]);
+		if (j->job_class == job_class)
+			n += candidate(e, j, &room, &cand[n]);
 	}
 	return n;
 }
@@ -834,8 +867,10 @@ static struct bn_step *plan(struct local *e)
 	uint64_t now = now_ns();
 	struct job *linear;
 	struct bn_step *s;
-	unsigned int n = first_jobs(e, cand, &linear);
+	unsigned int n = first_jobs(e, BITNET_CLASS_INTERACTIVE, cand, &linear);
 
+	if (!n && !linear)
+		n = first_jobs(e, BITNET_CLASS_BATCH, cand, &linear);
 	e->n_in_step = 0;
 	if (linear && (!n || !e->linear_last)) {
 		e->linear_last = true;
@@ -846,7 +881,7 @@ static struct bn_step *plan(struct local *e)
 		return s;
 	}
 	e->linear_last = false;
-	n = bn_sched_plan(cand, n);
+	n = bn_sched_plan(&e->sched, cand, n);
 	if (!n)
 		return NULL;
 	s = &((struct job *)cand[0].job)->model->step;
@@ -877,7 +912,9 @@ static void count_token_time(struct local *e, struct job *j, uint64_t now)
 	j->last_ns = now;
 }
 
-static void take_tokens(struct local *e, struct job *j, const struct bn_step *s, uint64_t now)
+/* @entries: out, BN_MAX_HEAD_ROWS. Return: how many tokens the step gave. */
+static uint32_t token_entries(struct local *e, struct job *j, const struct bn_step *s, uint64_t now,
+			      struct bitnet_ring_entry *entries)
 {
 	struct bn_token tokens[BN_MAX_HEAD_ROWS];
 	bool prefill = !bn_job_decoding(&j->core);
@@ -885,10 +922,8 @@ static void take_tokens(struct local *e, struct job *j, const struct bn_step *s,
 
 	if (prefill)
 		e->count.tokens_in += j->rows;
-	e->promised -= j->promised;
-	j->promised = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		struct bitnet_ring_entry entry = {
+		entries[i] = (struct bitnet_ring_entry){
 			.user_data = j->user_data,
 			.kind = BITNET_ENTRY_TOKEN,
 			.token = tokens[i].token,
@@ -898,13 +933,23 @@ static void take_tokens(struct local *e, struct job *j, const struct bn_step *s,
 			.time_ns = now,
 			.logits_hash = j->flags & BITNET_JOB_F_HASH ? tokens[i].hash : 0,
 		};
-
-		post(e, &entry);
 		j->n_tokens++;
 		count_token_time(e, j, now);
 	}
 	if (j->core.kind == BITNET_JOB_GENERATE)
 		e->count.tokens_out += n;
+	return n;
+}
+
+static void take_tokens(struct local *e, struct job *j, const struct bn_step *s, uint64_t now)
+{
+	struct bitnet_ring_entry entries[BN_MAX_HEAD_ROWS];
+	uint32_t n = token_entries(e, j, s, now, entries);
+
+	e->promised -= j->promised;
+	j->promised = 0;
+	for (uint32_t i = 0; i < n; i++)
+		post(e, &entries[i]);
 }
 
 /*
@@ -925,6 +970,7 @@ static void finish(struct local *e, const struct bn_step *s, bool finished,
 		uint64_t share = cost->busy_ns * j->rows / rows;
 
 		e->count.cpu_ns += share;
+		e->count.class_cpu_ns[j->job_class] += share;
 		j->cpu_ns += share;
 		if (j->session)
 			j->session->attained_ns += share;
@@ -980,6 +1026,137 @@ static void *leader(void *arg)
 	}
 	pthread_mutex_unlock(&e->lock);
 	return NULL;
+}
+
+/* ---- run: in the caller's thread -------------------------------------------------------------- */
+
+/* What it takes, as long as it takes. */
+struct inline_step {
+	struct bn_step step;
+	void *scratch, *buffer;
+};
+
+static void inline_free(struct inline_step *in)
+{
+	free(in->scratch);
+	free(in->buffer);
+}
+
+static int inline_init(struct inline_step *in, const struct local *e, const struct model *m)
+{
+	uint64_t bytes = bn_scratch_bytes(&m->core);
+
+	in->scratch = aligned_alloc(64, bytes);
+	in->buffer = aligned_alloc(64, BN_TILE_BYTES);
+	if (!in->scratch || !in->buffer) {
+		inline_free(in);
+		return -ENOMEM;
+	}
+	memset(in->scratch, 0, bytes);
+	memset(in->buffer, 0, BN_TILE_BYTES);
+	memset(&in->step, 0, sizeof(in->step));
+	bn_step_init(&in->step, &m->core, e->ops, in->scratch);
+	in->step.dense = e->dense;
+	return 0;
+}
+
+/* The next step of @j, all of it. Return: entries made. */
+static uint32_t inline_compute(struct local *e, struct job *j, struct inline_step *in,
+			       struct bitnet_ring_entry *entries)
+{
+	uint32_t most = j->core.kind == BITNET_JOB_SCORE ? BN_MAX_HEAD_ROWS : BN_MAX_ROWS;
+	uint32_t n_rows = 0, n_slots = 0, wants = bn_job_wants(&j->core), n;
+	uint64_t start = now_ns(), now;
+
+	j->rows = wants < most ? wants : most;
+	bn_job_fill(&j->core, &in->step, j->rows, &n_rows, &n_slots);
+	bn_step_begin(&in->step, n_rows);
+	bn_job_arm(&j->core, &in->step);
+	for (uint32_t phase = 0; phase < in->step.n_phases; phase++) {
+		uint32_t tiles = bn_step_tiles(&in->step, phase);
+
+		for (uint32_t tile = 0; tile < tiles; tile++) {
+			uint32_t cursor = 0;
+
+			while (bn_step_tile(&in->step, phase, tile, &cursor, in->buffer))
+				;
+		}
+	}
+	now = now_ns();
+	pthread_mutex_lock(&e->lock);
+	j->cpu_ns += now - start;
+	e->count.cpu_ns += now - start;
+	e->count.weight_bytes += bn_tile_weight_bytes(in->buffer);
+	n = token_entries(e, j, &in->step, now, entries);
+	pthread_mutex_unlock(&e->lock);
+	return n;
+}
+
+/* The job, which its session counts from here on, and what it is computed with. */
+static int inline_prepare(struct local *e, struct job *j, const struct bitnet_job *r,
+			  unsigned int n_entries, struct inline_step *in)
+{
+	uint64_t need = r->kind == BITNET_JOB_GENERATE ? (uint64_t)r->max_tokens + 1 :
+							 r->input_count;
+	int ret = errno_of(bn_job_check_request(r));
+
+	if (ret)
+		return ret;
+	if (r->kind == BITNET_JOB_LINEAR || r->job_class == BITNET_CLASS_REALTIME)
+		return -EINVAL;
+	if (n_entries < need)
+		return -ENOSPC;
+	ret = prepare_tokens(e, j, r);
+	if (ret)
+		return ret;
+	if (j->session->n_jobs)
+		return -EBUSY;
+	ret = inline_init(in, e, j->model);
+	if (ret)
+		return ret;
+	j->session->n_jobs++;
+	j->user_data = r->user_data;
+	j->flags = r->flags;
+	j->submit_ns = j->last_ns = now_ns();
+	e->count.submitted++;
+	return 0;
+}
+
+static int run(struct bitnet_engine *engine, const struct bitnet_job *r,
+	       struct bitnet_ring_entry *entries, unsigned int n_entries, unsigned int *made,
+	       struct bitnet_error *err)
+{
+	struct local *e = local_of(engine);
+	struct job *j = calloc(1, sizeof(*j));
+	struct bitnet_ring_entry step_entries[BN_MAX_HEAD_ROWS];
+	struct inline_step in;
+	int ret;
+
+	*made = 0;
+	if (!j)
+		return plain_error(err, ENOMEM);
+	pthread_mutex_lock(&e->lock);
+	ret = inline_prepare(e, j, r, n_entries, &in);
+	pthread_mutex_unlock(&e->lock);
+	if (ret)
+		goto out;
+	while (bn_job_wants(&j->core)) {
+		uint32_t n = inline_compute(e, j, &in, step_entries);
+
+		memcpy(entries + *made, step_entries, n * sizeof(*entries));
+		*made += n;
+	}
+	pthread_mutex_lock(&e->lock);
+	count_end(&e->count, 0);
+	j->session->n_jobs--;
+	entries[(*made)++] = final_entry(j, 0);
+	pthread_mutex_unlock(&e->lock);
+	inline_free(&in);
+out:
+	pthread_mutex_lock(&e->lock);
+	job_free(j);
+	pthread_mutex_unlock(&e->lock);
+	return ret ? plain_error(err, ret) : 0;
 }
 
 /* ---- the engine ------------------------------------------------------------------------------ */
@@ -1118,7 +1295,8 @@ static int info(struct bitnet_engine *engine, struct bitnet_info *i, struct bitn
 	i->size = sizeof(*i);
 	i->out_abi_version = BITNET_ABI_VERSION;
 	i->out_workers = e->n_threads;
-	i->out_features = BITNET_FEATURE_GENERATE | BITNET_FEATURE_SCORE | BITNET_FEATURE_LINEAR;
+	i->out_features = BITNET_FEATURE_GENERATE | BITNET_FEATURE_SCORE | BITNET_FEATURE_LINEAR |
+			  BITNET_FEATURE_RUN;
 	i->out_max_model_bytes = BN_MAX_IMAGE_BYTES;
 	i->out_max_pinned_bytes = BN_MAX_IMAGE_BYTES;
 	i->out_max_kv_bytes = BITNET_LOCAL_KV_BYTES;
@@ -1132,10 +1310,14 @@ static int info(struct bitnet_engine *engine, struct bitnet_info *i, struct bitn
 	return 0;
 }
 
-static int stats(struct bitnet_engine *engine, struct bitnet_stats *s, struct bitnet_error *err)
+static int stats(struct bitnet_engine *engine, uint32_t flags, uint32_t session_id,
+		 struct bitnet_stats *s, struct bitnet_error *err)
 {
 	struct local *e = local_of(engine);
 
+	if (flags || session_id)
+		return bitnet_error_set(err, EOPNOTSUPP,
+					"the local engine keeps no counters of users and sessions");
 	memset(s, 0, sizeof(*s));
 	s->size = sizeof(*s);
 	pthread_mutex_lock(&e->lock);
@@ -1162,6 +1344,8 @@ static int stats(struct bitnet_engine *engine, struct bitnet_stats *s, struct bi
 	s->out_cpu_ns = e->count.cpu_ns;
 	s->out_queue_ns = e->count.queue_ns;
 	s->out_weight_bytes = e->count.weight_bytes;
+	for (unsigned int c = 0; c <= BITNET_CLASS_BATCH; c++)
+		s->out_class_cpu_ns[c] = e->count.class_cpu_ns[c];
 	for (unsigned int i = 0; i < BITNET_HIST_BUCKETS; i++)
 		s->out_token_ns[i] = e->count.token_ns[i];
 	pthread_mutex_unlock(&e->lock);
@@ -1192,6 +1376,7 @@ const struct bitnet_engine_ops bitnet_local_ops = {
 	.session_rewind = session_rewind,
 	.session_close = session_close,
 	.submit = submit,
+	.run = run,
 	.cancel = cancel,
 	.wait = wait_for_entries,
 	.next = next,

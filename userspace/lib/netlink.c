@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* netlink.c - queries and events of the generic netlink family, on libnl */
+/* netlink.c - queries, settings and events of the generic netlink family, on libnl */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -27,7 +29,7 @@ struct bitnet_nl_attrs {
 
 /* What the callbacks of one exchange share. */
 struct exchange {
-	int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs);
+	int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs);	/* or NULL */
 	void *arg;
 	int stop;	/* what @fn returned, if not 0 */
 	int error;	/* negative errno that the kernel answered */
@@ -90,7 +92,7 @@ static int on_valid(struct nl_msg *msg, void *arg)
 	if (nla_parse(attrs.tb, BITNET_A_MAX, genlmsg_attrdata(hdr, 0), genlmsg_attrlen(hdr, 0),
 		      NULL) < 0)
 		return NL_SKIP;
-	if (!x->stop)
+	if (!x->stop && x->fn)
 		x->stop = x->fn(x->arg, hdr->cmd, &attrs);
 	return NL_OK;
 }
@@ -130,17 +132,65 @@ static struct nl_cb *new_callbacks(struct exchange *x)
 	return cb;
 }
 
-static int send_command(struct bitnet_nl *nl, int cmd)
+static bool is_dump(int cmd)
 {
-	bool dump = cmd == BITNET_CMD_GET_MODELS || cmd == BITNET_CMD_GET_STATS;
+	return cmd == BITNET_CMD_GET_MODELS || cmd == BITNET_CMD_GET_STATS ||
+	       cmd == BITNET_CMD_GET_USERS || cmd == BITNET_CMD_GET_WORKERS;
+}
+
+/* A request without attributes yet; NULL without memory. */
+static struct nl_msg *new_request(struct bitnet_nl *nl, int cmd)
+{
 	struct nl_msg *msg = nlmsg_alloc();
-	int ret = -NLE_NOMEM;
 
 	if (msg && genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, nl->family, 0,
-			       dump ? NLM_F_DUMP : NLM_F_ACK, cmd, BITNET_GENL_VERSION))
-		ret = nl_send_auto(nl->sock, msg);
+			       is_dump(cmd) ? NLM_F_DUMP : NLM_F_ACK, cmd, BITNET_GENL_VERSION))
+		return msg;
 	nlmsg_free(msg);
-	return ret;
+	return NULL;
+}
+
+static int describe(struct bitnet_error *err, int error)
+{
+	switch (error) {
+	case -EPERM:
+		bitnet_error_set(err, EPERM, "the request needs CAP_NET_ADMIN");
+		bitnet_error_hint(err, "run it as root");
+		return error;
+	case -EOPNOTSUPP:
+		bitnet_error_set(err, EOPNOTSUPP, "the loaded module does not know this request");
+		bitnet_error_hint(
+			err,
+			"module and tool may be of different versions: compare 'bitnetctl version' and 'modinfo bitnet'");
+		return error;
+	default:
+		return bitnet_error_set(err, error, "netlink request failed: %s", strerror(-error));
+	}
+}
+
+/* Sends @msg, which is freed, or NULL for one that could not be made, and takes the answers. */
+static int talk(struct bitnet_nl *nl, struct nl_msg *msg, struct exchange *x,
+		struct bitnet_error *err)
+{
+	struct nl_cb *cb = msg ? new_callbacks(x) : NULL;
+	int ret;
+
+	if (!cb) {
+		nlmsg_free(msg);
+		return bitnet_error_set(err, ENOMEM, "out of memory");
+	}
+	ret = nl_send_auto(nl->sock, msg);
+	while (ret >= 0 && !x->done)
+		ret = nl_recvmsgs(nl->sock, cb);
+	nl_cb_put(cb);
+	nlmsg_free(msg);
+
+	if (x->error)
+		return describe(err, x->error);
+	/* a dump during which something changed is still a list of things that were there */
+	if (ret < 0 && ret != -NLE_DUMP_INTR)
+		return bitnet_error_set(err, EIO, "netlink request failed: %s", nl_geterror(ret));
+	return x->stop < 0 ? x->stop : 0;
 }
 
 int bitnet_nl_query(struct bitnet_nl *nl, int cmd,
@@ -148,42 +198,100 @@ int bitnet_nl_query(struct bitnet_nl *nl, int cmd,
 		    struct bitnet_error *err)
 {
 	struct exchange x = { .fn = fn, .arg = arg };
-	struct nl_cb *cb = new_callbacks(&x);
+
+	return talk(nl, new_request(nl, cmd), &x, err);
+}
+
+/* A request with attributes that did not all fit is none. */
+static struct nl_msg *whole(struct nl_msg *msg, int failed)
+{
+	if (!failed)
+		return msg;
+	nlmsg_free(msg);
+	return NULL;
+}
+
+int bitnet_nl_set_limits(struct bitnet_nl *nl, const uint32_t *uid,
+			 const struct bitnet_limits *limits, struct bitnet_error *err)
+{
+	const struct { int attr; uint32_t bit; uint64_t value; } all[] = {
+		{ BITNET_A_MAX_SESSIONS, BITNET_LIMIT_SESSIONS, limits->sessions },
+		{ BITNET_A_MAX_JOBS, BITNET_LIMIT_JOBS, limits->jobs },
+		{ BITNET_A_MAX_KV_BYTES, BITNET_LIMIT_KV_BYTES, limits->kv_bytes },
+		{ BITNET_A_MAX_PINNED_BYTES, BITNET_LIMIT_PINNED_BYTES, limits->pinned_bytes },
+	};
+	struct nl_msg *msg = new_request(nl, BITNET_CMD_SET_LIMITS);
+	struct exchange x = { 0 };
+	int failed = 0, ret;
+
+	if (msg && uid)
+		failed = nla_put_u32(msg, BITNET_A_UID, *uid);
+	for (size_t i = 0; msg && i < sizeof(all) / sizeof(all[0]) && !failed; i++)
+		if (limits->which & all[i].bit)
+			failed = nla_put_u64(msg, all[i].attr, all[i].value);
+	ret = talk(nl, whole(msg, failed), &x, err);
+	if (ret == -EDQUOT) {
+		bitnet_error_set(err, EDQUOT, "too many users have limits of their own");
+		bitnet_error_hint(err, "remove those of others, or set the default");
+	}
+	return ret;
+}
+
+int bitnet_nl_set_workers(struct bitnet_nl *nl, const char *cpus, struct bitnet_error *err)
+{
+	struct nl_msg *msg = new_request(nl, BITNET_CMD_SET_WORKERS);
+	struct exchange x = { 0 };
 	int ret;
 
-	if (!cb)
-		return bitnet_error_set(err, ENOMEM, "out of memory");
-	ret = send_command(nl, cmd);
-	while (ret >= 0 && !x.done)
-		ret = nl_recvmsgs(nl->sock, cb);
-	nl_cb_put(cb);
-
-	if (x.error == -EPERM) {
-		bitnet_error_set(err, EPERM, "the query needs CAP_NET_ADMIN");
-		bitnet_error_hint(err, "run it as root");
-		return -EPERM;
+	ret = talk(nl, whole(msg, msg ? nla_put_string(msg, BITNET_A_CPUS, cpus) : 0), &x, err);
+	if (ret == -EINVAL) {
+		bitnet_error_set(err, EINVAL,
+				 "'%s': not a list of CPUs that have a worker, one of them online",
+				 cpus);
+		bitnet_error_hint(
+			err, "'bitnetctl workers' shows them; the module's parameter cpus= made them");
 	}
-	if (x.error)
-		return bitnet_error_set(err, x.error, "netlink query failed: %s",
-					strerror(-x.error));
-	/* a dump during which something changed is still a list of things that were there */
-	if (ret < 0 && ret != -NLE_DUMP_INTR)
-		return bitnet_error_set(err, EIO, "netlink query failed: %s", nl_geterror(ret));
-	return x.stop < 0 ? x.stop : 0;
+	return ret;
+}
+
+int bitnet_nl_set_floor(struct bitnet_nl *nl, uint32_t ppm, struct bitnet_error *err)
+{
+	struct nl_msg *msg = new_request(nl, BITNET_CMD_SET_FLOOR);
+	struct exchange x = { 0 };
+
+	return talk(nl, whole(msg, msg ? nla_put_u32(msg, BITNET_A_BATCH_FLOOR, ppm) : 0), &x, err);
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* Milliseconds until @end_ns for poll(): rounded up, so that it does not return before. */
+static int poll_timeout(int64_t end_ns)
+{
+	int64_t left = (end_ns - now_ns() + 999999) / 1000000;
+
+	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : left;
 }
 
 /**
- * bitnet_nl_listen() - follow the events
+ * bitnet_nl_listen_for() - follow the events for some time
  * @fn: called with BITNET_CMD_UNSPEC and no attributes where events were lost: they came faster
- *		than
- *	this process took them
+ *	than this process took them
+ * @timeout_ns: how long; negative: without end
  *
- * Return: what @fn returned if not 0; -EINTR when a signal came; -EPERM without CAP_NET_ADMIN.
+ * Return: what @fn returned if not 0; -ETIME when the time is over (not described in an error);
+ * -EINTR when a signal came; -EPERM without CAP_NET_ADMIN.
  */
-int bitnet_nl_listen(struct bitnet_nl *nl,
-		     int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs), void *arg,
-		     struct bitnet_error *err)
+int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
+			 int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs),
+			 void *arg, struct bitnet_error *err)
 {
+	int64_t end_ns = now_ns() + timeout_ns;
 	static const struct bitnet_nl_attrs none;
 	struct exchange x = { .fn = fn, .arg = arg };
 	struct pollfd p = { .fd = nl_socket_get_fd(nl->sock), .events = POLLIN };
@@ -208,8 +316,13 @@ int bitnet_nl_listen(struct bitnet_nl *nl,
 	nl_socket_set_nonblocking(nl->sock);
 
 	while (!x.stop) {
-		if (poll(&p, 1, -1) < 0) {
+		ret = poll(&p, 1, timeout_ns < 0 ? -1 : poll_timeout(end_ns));
+		if (ret < 0) {
 			failed = -errno;
+			break;
+		}
+		if (!ret && now_ns() >= end_ns) {
+			failed = -ETIME;
 			break;
 		}
 		ret = nl_recvmsgs(nl->sock, cb);
@@ -224,6 +337,14 @@ int bitnet_nl_listen(struct bitnet_nl *nl,
 	nl_cb_put(cb);
 	nl_socket_drop_membership(nl->sock, group);
 	return x.stop ? x.stop : failed;
+}
+
+/** bitnet_nl_listen() - the same without end */
+int bitnet_nl_listen(struct bitnet_nl *nl,
+		     int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs), void *arg,
+		     struct bitnet_error *err)
+{
+	return bitnet_nl_listen_for(nl, -1, fn, arg, err);
 }
 
 bool bitnet_nl_has(const struct bitnet_nl_attrs *attrs, int attr)

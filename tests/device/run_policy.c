@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * run_policy.c - RUN computes in the caller's thread: on his CPUs, in his time, with his policy
+ *
+ * Shares of time are measured against a process that wants the CPU all the time, in one run each.
+ */
+#include <sys/prctl.h>
+
+#include "device.h"
+
+#define TRACE	"/sys/kernel/tracing"
+
+static struct t_client tiny, slow;
+static struct t_result result;
+
+static uint64_t cpu_time(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static bool one(struct t_client *c, bool inlined, uint32_t n)
+{
+	static const uint32_t tokens[4] = { 1, 2, 3, 4 };
+	struct bitnet_job job = t_generate(c->session, tokens, 4, n, 1);
+	int err;
+
+	t_session_rewind(c->fd, c->session, 0);
+	err = inlined ? t_inline_run(c->fd, &job, &result) : t_run(&c->ring, &job, &result);
+	return !err && result.end.kind == BITNET_ENTRY_DONE;
+}
+
+static bool bind_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* ---- whose time ---------------------------------------------------------------------- */
+
+/* Share of the charged time that this thread has spent itself, in 1/1000. */
+static unsigned int own_share(bool inlined)
+{
+	uint64_t mine = cpu_time(), charged = 0;
+
+	/* Many ticks of the slowest clock; a slow model, beside which system calls are nothing. */
+	while (charged < 500000000) {
+		if (!one(&slow, inlined, 3))
+			bail("a job failed");
+		charged += result.end.cpu_ns;
+	}
+	return (cpu_time() - mine) * 1000 / charged;
+}
+
+static void check_time(void)
+{
+	unsigned int inlined = own_share(true), submitted = own_share(false);
+
+	ok(inlined > 700, "RUN: the thread's own time is %u.%u %% of what is charged",
+	   inlined / 10, inlined % 10);
+	ok(submitted < inlined / 2, "SUBMIT: %u.%u %%", submitted / 10, submitted % 10);
+}
+
+/* ---- which CPU ----------------------------------------------------------------------- */
+
+static bool put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* Steps in the trace that this thread has computed on @cpu, and on others. */
+static void count_steps(int cpu, unsigned int *here, unsigned int *elsewhere)
+{
+	FILE *f = fopen(TRACE "/trace", "re");
+	char line[512], me[32];
+
+	*here = *elsewhere = 0;
+	if (!f)
+		return;
+	/* "run_policy-123  [001] ...: bitnet_step: ..." */
+	snprintf(me, sizeof(me), "-%d ", (int)syscall(SYS_gettid));
+	while (fgets(line, sizeof(line), f)) {
+		char *bracket = strchr(line, '[');
+
+		if (!strstr(line, " bitnet_step: ") || !strstr(line, me) || !bracket)
+			continue;
+		if (strtol(bracket + 1, NULL, 10) == cpu)
+			++*here;
+		else
+			++*elsewhere;
+	}
+	fclose(f);
+}
+
+static void check_affinity(void)
+{
+	unsigned int here, elsewhere;
+	cpu_set_t all;
+	int cpu;
+
+	if (!put(TRACE "/events/bitnet/bitnet_step/enable", "1")) {
+		skip("no tracepoints: on which CPU RUN computes");
+		return;
+	}
+	sched_getaffinity(0, sizeof(all), &all);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all) || !bind_to(cpu))
+			continue;
+		put(TRACE "/trace", "");
+		if (!one(&tiny, true, 8))
+			bail("RUN failed");
+		count_steps(cpu, &here, &elsewhere);
+		ok(here >= 8 && !elsewhere, "bound to CPU %d: %u steps there, %u elsewhere", cpu,
+		   here, elsewhere);
+		sched_setaffinity(0, sizeof(all), &all);
+	}
+	put(TRACE "/trace", "");
+	if (!one(&tiny, false, 8))
+		bail("SUBMIT failed");
+	count_steps(0, &here, &elsewhere);
+	is(here + elsewhere, 0, "of a SUBMIT this thread computes nothing");
+	put(TRACE "/events/bitnet/bitnet_step/enable", "0");
+	put(TRACE "/trace", "");
+}
+
+/* ---- which policy -------------------------------------------------------------------- */
+
+static pid_t hog_start(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			__asm__ volatile("pause");
+	}
+	return pid;
+}
+
+/* What this thread gets of the CPU beside the hog while it does RUN, in 1/1000. */
+static unsigned int share_beside_hog(void)
+{
+	uint64_t wall = t_now(), mine = cpu_time(), end;
+
+	do {
+		if (!one(&tiny, true, 50))
+			bail("RUN failed");
+		end = t_now();
+	} while (end - wall < 1500000000 || cpu_time() - mine < 100000000);
+	return (cpu_time() - mine) * 1000 / (end - wall);
+}
+
+static void check_policy(void)
+{
+	struct sched_param fifo = { .sched_priority = 1 }, other = { 0 };
+	unsigned int equal, nice_share = 0, first = 0;
+	int status;
+	pid_t hog;
+
+	bind_to(0);
+	hog = hog_start();
+	equal = share_beside_hog();
+	if (setpriority(PRIO_PROCESS, 0, 5))
+		skip("nice");
+	else
+		nice_share = share_beside_hog();
+	setpriority(PRIO_PROCESS, 0, 0);
+	if (!sched_setscheduler(0, SCHED_FIFO, &fifo))
+		first = share_beside_hog();
+	sched_setscheduler(0, SCHED_OTHER, &other);
+	kill(hog, SIGKILL);
+	waitpid(hog, &status, 0);
+
+	ok(equal > 300 && equal < 700, "beside an equal process RUN gets %u.%u %%", equal / 10,
+	   equal % 10);
+	ok(nice_share && nice_share < equal * 3 / 4, "with nice 5 it gets %u.%u %%",
+	   nice_share / 10, nice_share % 10);
+	ok(first > equal * 4 / 3, "with SCHED_FIFO it gets %u.%u %%", first / 10, first % 10);
+}
+
+int main(void)
+{
+	struct t_leaks before = t_leaks_start();
+	struct t_image small = t_image_random(&t_tiny), large = t_image_random(&t_slow);
+
+	t_client_open(&tiny, &small, 64);
+	t_client_open(&slow, &large, 64);
+	check_time();
+	check_affinity();
+	check_policy();
+	t_client_close(&tiny);
+	t_client_close(&slow);
+	ok(t_leaks_none(&before), "nothing is left");
+	return done();
+}
