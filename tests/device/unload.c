@@ -100,7 +100,11 @@ static void check_mode(void)
 static void check_loop(void)
 {
 	unsigned int n = t_release_size() ? 1000 : t_is_uml() ? 100 : 8, i, failed = 0;
-	long long before = 0, after;
+	/*
+	 * Kernels with several CPUs fill caches of their own for longer than a few rounds take; a
+	 * leak shows where there are many rounds.
+	 */
+	long long slop = n < 100 ? 16384 : 4096, before = 0, after;
 
 	for (i = 0; i < n; i++) {
 		failed += unload() != 0 || is_loaded();
@@ -111,9 +115,9 @@ static void check_loop(void)
 		if (i == 3)
 			before = mem_available(0);
 	}
-	after = mem_available(before - 4096);
+	after = mem_available(before - slop);
 	is(failed, 0, "%u times unloaded and loaded, every fourth time used", n);
-	ok(before - after <= 4096, "available memory: %lld kB, then %lld kB", before, after);
+	ok(before - after <= slop, "available memory: %lld kB, then %lld kB", before, after);
 }
 
 static volatile bool stop;
