@@ -1,15 +1,19 @@
 #!/bin/bash
-# Runs the test suites, cheapest first, and ends with one line: "N passed, N failed, N skipped".
+# Runs the test suites, two at a time, and ends with one line: "N passed, N failed, N skipped".
 #
 #   tests/run.sh [SUITE...]      none means all
 #
 #   build     tool, library and tests compile without a warning
+#   kernels   the kernels of User Mode Linux, once for each machine
 #   unit checkasm golden abi fuzz cli    on this machine, with AddressSanitizer and UBSan
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
 #   readme    make demo, make install, and a model of full size (tests/vm/shape)
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
+#
+# BITNET_LANES=1 runs one suite after the other. In CI some beds leave out programs that others run:
+# tests/vm/selection.
 #
 # A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
 # make one together, and again with emulated instructions, tests/{unit,golden,abi,fuzz,cli}/*.sh are scripts. tests/device/NAME.{c,sh} run in
@@ -32,21 +36,29 @@ logs=$build/logs
 # guests too, warnings being errors; and sanitized ones (gcc warns too much with sanitizers).
 plain=$build/check
 asan=$build/asan
-make_plain=(make -k -j2 WERROR=1 O="$plain" all tests)
+make_plain=(make -k -j2 WERROR=1 O="$plain" all device-tests)
 make_asan=(make -k -j2 SAN=1 O="$asan" all host-tests)
 mkdir -p "$logs"
 
-beds='uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64'
+# Longest first: that leaves the least to wait for at the end.
+beds='6.12-cloud uml-debug uml 6.12-rt 6.1-amd64'
 [ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug"
 module_kernels='6.12-amd64 6.12-cloud 6.12-rt 6.1-amd64 6.1-cloud 6.1-rt uml uml-debug'
 host_suites='unit checkasm golden abi fuzz cli'
 
+lanes=${BITNET_LANES:-$(nproc)}
+[ "$lanes" -le 2 ] || lanes=2
+
 passed=0 failed=0 skipped=0
-work=$(mktemp -d "${TMPDIR:-/tmp}/bitnet-check.XXXXXX")
-background=
+all_work=$(mktemp -d "${TMPDIR:-/tmp}/bitnet-check.XXXXXX")
+work=$all_work
+declare -A running=()	# suites in flight, by process
 finish() {
-	[ -z "$background" ] || kill -- "-$background" 2>/dev/null || true
-	rm -rf "$work"
+	local pid
+	for pid in "${!running[@]}"; do
+		kill -- "-$pid" 2>/dev/null || true
+	done
+	rm -rf "$all_work"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
@@ -84,6 +96,11 @@ build_suite() {
 	check "plain build" "${make_plain[@]}"
 	check "sanitized build" "${make_asan[@]}"
 	check "clang build" make -k -j2 WERROR=1 CC=clang O="$build/clang" all tests
+}
+
+kernels_suite() {
+	check "User Mode Linux with checks" scripts/build-kernel.sh uml-debug
+	check "User Mode Linux" scripts/build-kernel.sh uml
 }
 
 host_suite() { # kind
@@ -131,6 +148,12 @@ modules_suite() {
 	done
 }
 
+# Does the bed run the program? In CI it may leave it out.
+selected() { # bed program
+	[ "$BITNET_TEST_SIZE" != release ] && [ -z "$pattern" ] || return 0
+	! grep -qE "^$1 (.* )?${2/./\\.}( |\$)" tests/vm/selection
+}
+
 # The programs of tests/device (and tests/fault) in one guest.
 vm_suite() { # bed
 	local bed=$1 kinds=device f name status=0 args=() list=$work/list
@@ -143,7 +166,7 @@ vm_suite() { # bed
 			[ -e "$f" ] || continue
 			name=$(basename "$f" .c)
 			# shellcheck disable=SC2053 # a pattern
-			[[ $name == ${pattern:-*} ]] || continue
+			[[ $name == ${pattern:-*} ]] && selected "$bed" "$name" || continue
 			case $f in
 			*.sh) args+=(--file "$f") ;;
 			*) # One that does not compile fails alone.
@@ -178,11 +201,15 @@ vm_suite() { # bed
 	echo "#@ end guest 0"
 }
 
+# Runs one suite; leaves "PASSED FAILED SKIPPED" and what there is to say in the suite's folder.
 run_suite() {
 	local suite=$1 log=$logs/$1.log start=$SECONDS p f s slow
+	work=$all_work/$suite
+	mkdir "$work"
 	: >"$log"
 	case $suite in
 	build) build_suite ;;
+	kernels) kernels_suite ;;
 	unit | checkasm | golden | abi | fuzz | cli) host_suite "$suite" ;;
 	modules) modules_suite ;;
 	lint) scripts/lint.sh ;;
@@ -191,16 +218,74 @@ run_suite() {
 	esac >>"$log" 2>&1 </dev/null
 	awk -f tests/tap.awk "$log" >"$work/result"
 	read -r _ p f s < <(tail -n 1 "$work/result")
+	{
+		printf '%-12s %5d passed %4d failed %4d skipped  %4d s\n' "$suite" "$p" "$f" "$s" $((SECONDS - start))
+		sed '$d' "$work/result" | head -n 60
+		slow=$(awk '$1 == "#@" && $2 == "end" && $5 >= 20 { print $3 " " $5 " s" }' "$log" | paste -sd ,)
+		[ -z "$slow" ] || echo "  slow: $slow"
+		if [ "$f" -gt 0 ]; then
+			echo "  log: $log, its end:"
+			tail -n 10 "$log" | sed 's/^/  | /'
+		fi
+	} >"$work/report"
+	echo "$p $f $s" >"$work/total"
+}
+
+# Says how a suite ended.
+judge() { # suite
+	local dir=$all_work/$1 p f s
+	if ! read -r p f s <"$dir/total"; then
+		echo "$1 did not end"
+		failed=$((failed + 1))
+		return
+	fi
 	[ $((p + f + s)) -gt 0 ] || return 0
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-	printf '%-12s %5d passed %4d failed %4d skipped  %4d s\n' "$suite" "$p" "$f" "$s" $((SECONDS - start))
-	sed '$d' "$work/result" | head -n 60
-	slow=$(awk '$1 == "#@" && $2 == "end" && $5 >= 20 { print $3 " " $5 " s" }' "$log" | paste -sd ,)
-	[ -z "$slow" ] || echo "  slow: $slow"
-	if [ "$f" -gt 0 ]; then
-		echo "  log: $log, its end:"
-		tail -n 10 "$log" | sed 's/^/  | /'
-	fi
+	cat "$dir/report"
+}
+
+# Waits until a suite ends.
+reap() {
+	local pid=
+	wait -n -p pid "${!running[@]}" || true
+	judge "${running[$pid]}"
+	unset "running[$pid]"
+}
+
+# What a suite would otherwise wait for while it holds a lane, or do at the same time as another.
+ready() { # suite
+	local needs other
+	case $1 in
+	build | kernels) return 0 ;;
+	modules | readme | uml*) needs='build kernels' ;;
+	*) needs=build ;;
+	esac
+	for other in "${suites[@]}" "${running[@]}"; do
+		case " $needs " in *" $other "*) return 1 ;; esac
+	done
+}
+
+# Runs $suites, as many at a time as there are lanes; each as soon as it is ready.
+run_suites() {
+	local i rest suite
+	# Each suite is a group of processes that can be ended.
+	set -m
+	while [ ${#suites[@]} -gt 0 ]; do
+		while [ ${#running[@]} -ge "$lanes" ]; do reap; done
+		rest=()
+		suite=
+		for i in "${suites[@]}"; do
+			if [ -z "$suite" ] && ready "$i"; then suite=$i; else rest+=("$i"); fi
+		done
+		if [ -n "$suite" ]; then
+			suites=("${rest[@]}")
+			(set +e; run_suite "$suite") &
+			running[$!]=$suite
+		else
+			reap
+		fi
+	done
+	while [ ${#running[@]} -gt 0 ]; do reap; done
 }
 
 # All of it is read before it starts: the script may be edited while it runs.
@@ -208,27 +293,14 @@ main() {
 	suites=()
 	for suite in "${@:-all}"; do
 		case $suite in
-		all) suites+=(build $host_suites modules lint readme $beds) ;;
+		all) suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* }) ;;
 		host) suites+=(build $host_suites) ;;
 		vm) suites+=($beds) ;;
 		*) suites+=("$suite") ;;
 		esac
 	done
-
-	# On a new machine the kernels of the guests take minutes to build; that goes on behind the suites
-	# that do not need them. Suites that do wait for it.
 	for suite in "${suites[@]}"; do
-		case $suite in
-		modules | lint | readme | uml*)
-			setsid bash -c 'scripts/build-kernel.sh uml-debug; scripts/build-kernel.sh uml' \
-				>"$logs/kernels.log" 2>&1 </dev/null &
-			background=$!
-			break ;;
-		esac
-	done
-
-	for suite in "${suites[@]}"; do
-		case " build $host_suites modules lint readme $(scripts/kernels.sh list | tr '\n' ' ') " in
+		case " build kernels $host_suites modules lint readme $(scripts/kernels.sh list | tr '\n' ' ') " in
 		*" $suite "*) ;;
 		*) die "no suite '$suite'" ;;
 		esac
@@ -245,13 +317,7 @@ main() {
 	*" build "*) ;;
 	*" uml"* | *" 6."* | *" x86"*) quietly "${make_plain[@]}" ;;
 	esac
-	for suite in "${suites[@]}"; do
-		set +e
-		run_suite "$suite"
-		set -e
-	done
-	wait
-	background=
+	run_suites
 	echo "all suites took $((SECONDS - started)) s"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -34,14 +34,20 @@ struct fixture {
 };
 
 static uint64_t seed = 1;
+static uint64_t order_seed = 1;	/* of its own: models must not depend on the variants of the CPU */
 
-static uint64_t random64(void)
+static uint64_t next64(uint64_t *state)
 {
-	uint64_t z = seed += 0x9e3779b97f4a7c15ULL;
+	uint64_t z = *state += 0x9e3779b97f4a7c15ULL;
 
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
 	return z ^ (z >> 31);
+}
+
+static uint64_t random64(void)
+{
+	return next64(&seed);
 }
 
 static double uniform(void)
@@ -336,7 +342,7 @@ static void run_phase(struct bn_step *s, uint32_t phase, bool shuffled)
 		open[i] = i;
 	}
 	while (n) {
-		uint32_t at = shuffled ? random64() % n : 0, tile = open[at];
+		uint32_t at = shuffled ? next64(&order_seed) % n : 0, tile = open[at];
 
 		/* Nothing in it may be needed from one piece to the next. */
 		memset(buffer + BN_TMP_BYTES, 0xff, sizeof(buffer) - BN_TMP_BYTES);
@@ -412,8 +418,11 @@ static void check_plain(struct fixture *f, const char *name)
 	free(want);
 }
 
-/* Same bits: all variants, chunks, orders and sizes of tiles, and with all weights read or not. */
-static void check_same(struct fixture *f, const char *name)
+/*
+ * Same bits: all variants, chunks, orders and sizes of tiles, and with all weights read or not.
+ * @some: not all of these, but before a release
+ */
+static void check_same(struct fixture *f, const char *name, bool some)
 {
 	static const struct {
 		uint32_t chunk, speed;
@@ -422,6 +431,8 @@ static void check_same(struct fixture *f, const char *name)
 		{ 1, 1, false }, { 7, 50, false }, { 64, 100000000, false },
 		{ 1, 100000000, true }, { 3, 500, false }, { 4, 100000000, true },
 	};
+	const char *size = getenv("BITNET_TEST_SIZE");
+	bool release = size && !strcmp(size, "release");
 	const struct bn_model *m = &f->model;
 	uint32_t tokens[TOKENS];
 	uint64_t want = 0;
@@ -439,6 +450,8 @@ static void check_same(struct fixture *f, const char *name)
 
 			if (v == 0 && i % 4)
 				continue;	/* slow */
+			if (some && !release && i != 4 && (v == 0 || i != 1))
+				continue;
 			ops.macs_per_us = ops.batch_macs_per_us = ways[i].speed;
 			engine_init(&e, m, &ops);
 			e.step.dense = ways[i].dense;
@@ -474,13 +487,13 @@ static void check_hostile(struct fixture *f)
 	for (uint32_t i = 0; i < f->n_blocks; i++)
 		if (is_matrix(f, f->blocks[i]))
 			randomize(f, i);
-	check_same(f, "random bytes for weights, invalid codes too");
+	check_same(f, "random bytes for weights, invalid codes too", true);
 	for (uint32_t i = 0; i < f->n_blocks; i++)
 		randomize(f, i);
-	check_same(f, "for norms and embeddings, too");
+	check_same(f, "for norms and embeddings, too", true);
 	for (uint32_t i = 0; i < f->n_blocks; i++)
 		memset(f->blocks[i], 0xff, f->bytes[i]);
-	check_same(f, "all bits set");
+	check_same(f, "all bits set", true);
 }
 
 static void check_begin(struct fixture *f)
@@ -641,7 +654,7 @@ int main(void)
 
 	fixture_init(&f, &odd, false);
 	check_plain(&f, "odd widths, SiLU, no sub-norms");
-	check_same(&f, "odd widths");
+	check_same(&f, "odd widths", false);
 	check_begin(&f);
 	check_abandon_and_wipe(&f);
 	check_linear(&f);
@@ -650,24 +663,24 @@ int main(void)
 
 	fixture_init(&f, &even, true);
 	check_plain(&f, "even widths, ReLU^2, sub-norms");
-	check_same(&f, "even widths");
+	check_same(&f, "even widths", false);
 	fixture_free(&f);
 
 	fixture_init(&f, &odd_t1, true);
 	check_plain(&f, "odd widths, t1");
-	check_same(&f, "odd widths, t1");
+	check_same(&f, "odd widths, t1", false);
 	fixture_free(&f);
 
 	fixture_init(&f, &wide, true);
 	check_plain(&f, "wide, ReLU^2, t1");
-	check_same(&f, "wide, ReLU^2, t1");
+	check_same(&f, "wide, ReLU^2, t1", false);
 	check_linear(&f);
 	check_hostile(&f);
 	fixture_free(&f);
 
 	fixture_init(&f, &wide_t2, true);
 	check_plain(&f, "wide, ReLU^2, t2");
-	check_same(&f, "wide, ReLU^2, t2");
+	check_same(&f, "wide, ReLU^2, t2", false);
 	check_linear(&f);
 	check_hostile(&f);
 	fixture_free(&f);
