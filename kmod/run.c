@@ -258,11 +258,13 @@ int bitnet_run(struct bitnet_call *call)
 	run.job = bitnet_job_prepare(call->file, &request, NULL, &refusal, &run.final);
 	if (IS_ERR(run.job))
 		return PTR_ERR(run.job);
-	err = have_inline(run.job);
-	/* Nothing is computed for a caller whose struct cannot be written. */
+	/*
+	 * Nothing is computed for a caller whose struct cannot be written, and nothing kept either.
+	 */
 	u->out_entries = 0;
+	err = bitnet_respond(call);
 	if (!err)
-		err = bitnet_respond(call);
+		err = have_inline(run.job);
 	if (err) {
 		bitnet_job_abort(run.job);
 		return err;

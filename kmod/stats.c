@@ -77,7 +77,7 @@ static void fill_session_locked(struct bitnet_stats *u, const struct bitnet_sess
 		u->out_parked += job->state == BITNET_STATE_PARKED;
 	}
 	u->out_pinned_bytes = 0;
-	u->out_kv_bytes = session->kv_bytes;
+	u->out_kv_bytes = session->kv_bytes + session->inl_bytes;
 	fill_counters(u, &session->count);
 }
 

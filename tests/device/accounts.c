@@ -154,6 +154,32 @@ static void check_parked(struct t_client *c)
 	is(user_stats(c->fd).out_parked, 0, "none is parked");
 }
 
+/* RUN's memory is the session's; a RUN whose struct cannot be written has none. */
+static void check_run_memory(struct t_client *c, uint32_t other)
+{
+	const uint32_t tokens[2] = { 1, 2 };
+	const struct bitnet_job job = t_generate(c->session, tokens, 2, 2, 1);
+	static struct bitnet_ring_entry entries[3];
+	struct bitnet_run *run = t_pages(T_PAGE);
+	uint64_t bytes = t_stats(c->fd).out_kv_bytes;
+
+	*run = (struct bitnet_run){
+		.size = sizeof(*run), .job = t_pointer(&job), .job_size = sizeof(job),
+		.n_entries = 3, .entries = t_pointer(entries),
+	};
+	mprotect(run, T_PAGE, PROT_READ);
+	is(t_ioctl(c->fd, BITNET_IOC_RUN, run), -EFAULT, "RUN with a struct to read only");
+	is(t_stats(c->fd).out_kv_bytes, bytes, "leaves no memory");
+	mprotect(run, T_PAGE, PROT_READ | PROT_WRITE);
+	is(t_ioctl(c->fd, BITNET_IOC_RUN, run), 0, "RUN");
+	ok(t_stats(c->fd).out_kv_bytes > bytes, "has memory");
+	is(stats_of(c->fd, BITNET_STATS_F_SESSION, c->session).out_kv_bytes +
+	   stats_of(c->fd, BITNET_STATS_F_SESSION, other).out_kv_bytes,
+	   t_stats(c->fd).out_kv_bytes, "which is the session's");
+	t_session_rewind(c->fd, c->session, 0);
+	munmap(run, T_PAGE);
+}
+
 static void check_requests(struct t_client *c)
 {
 	is(try_stats(c->fd, BITNET_STATS_F_SESSION | BITNET_STATS_F_USER, c->session, 0), -EINVAL,
@@ -203,6 +229,7 @@ int main(void)
 	user = user_stats(c[1].fd);
 	ok(adds_up(&user, file, 2), "what a closed file had stays with the user");
 	check_parked(&c[1]);
+	check_run_memory(&c[1], other[1]);
 	t_client_close(&c[1]);
 	ok(t_leaks_none(&before), "nothing is left");
 	fd = t_open();
