@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * fuzz_threads.c - calls from several threads at once, on the same files, with memory that changes
+ *
+ * First, threads flip the fields of a job while it is submitted: it must be one of those that it
+ * was made of, or be refused with a reason. Then all threads do anything to the same few
+ * descriptors, with structs in memory that all of them write to: no model can say what each call
+ * gives, but it gives an errno of the header, the counters add up at the end, and nothing is left.
+ */
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include "device.h"
+
+#define THREADS		4
+#define N_FDS		3
+#define ARENA		(8 * T_PAGE)
+#define N_REF		8
+#define UID_USER	2102
+
+static struct t_image image;
+static volatile bool stop;
+static uint64_t seed_base = 1;
+
+/* ---- a job that changes while it is read ----------------------------------------------------- */
+
+static const uint32_t prompt[2][4] = { { 1, 2, 3, 4 }, { 9, 8, 7, 6 } };
+static struct t_result ref[2];
+static volatile struct bitnet_job flipped;
+
+/* Where there is one CPU, others see what is here only when this thread lets them. */
+static void linger(uint64_t r, unsigned int of_1024)
+{
+	if (r >> 54 < of_1024)
+		sched_yield();
+}
+
+static void *flip(void *arg)
+{
+	uint64_t state = *(uint64_t *)arg;
+	uint64_t r;
+
+	while (!stop) {
+		r = t_random(&state);
+		switch (r % 8) {
+		case 0:
+			flipped.n_stop = r >> 8;
+			linger(r, 1);
+			flipped.n_stop = 0;
+			break;
+		case 1:
+			flipped.input_count = r >> 8;
+			linger(r, 1);
+			flipped.input_count = 4;
+			break;
+		case 2:
+			flipped.repeat_last_n = r >> 8;
+			linger(r, 1);
+			flipped.repeat_last_n = 0;
+			break;
+		case 3:
+			flipped.session_id += 1 + r / 8 % 8;
+			linger(r, 1);
+			flipped.session_id = 1;
+			break;
+		case 4:
+			flipped.kind = r >> 8;
+			linger(r, 1);
+			flipped.kind = BITNET_JOB_GENERATE;
+			break;
+		case 5:
+			flipped.max_tokens = 1 + r / 8 % N_REF;
+			break;
+		default:
+			flipped.input = t_pointer(prompt[r / 8 % 2]);
+		}
+		linger(r, 16);
+	}
+	return NULL;
+}
+
+/* Is it the beginning of what one of the prompts gives? */
+static bool is_one_of(const struct t_result *r)
+{
+	uint32_t i, k;
+
+	for (k = 0; k < 2; k++) {
+		for (i = 0; i < r->n && i < N_REF; i++)
+			if (r->token[i].token != ref[k].token[i].token ||
+			    r->token[i].logits_hash != ref[k].token[i].logits_hash)
+				break;
+		if (i == r->n)
+			return true;
+	}
+	return false;
+}
+
+static int submit_flipped(struct t_client *c, struct t_result *r)
+{
+	int err = t_submit(c->fd, (const void *)&flipped, 1, NULL);
+
+	return err ? err : t_collect(&c->ring, r, 1, 0);
+}
+
+static void check_flipped(void)
+{
+	const unsigned int n = t_release_size() ? 10000000 : t_is_uml() ? 1500 : 100;
+	unsigned int i, accepted = 0, odd = 0, mixed = 0;
+	uint64_t seeds[2] = { seed_base, seed_base + 1 };
+	static struct t_result r;
+	pthread_t threads[2];
+	struct bitnet_job job;
+	struct t_client c;
+	int err;
+
+	t_client_open(&c, &image, 32);
+	for (i = 0; i < 2; i++) {
+		job = t_generate(c.session, prompt[i], 4, N_REF, 0);
+		if (t_session_rewind(c.fd, c.session, 0) || t_run(&c.ring, &job, &ref[i]))
+			bail("a reference");
+	}
+	memcpy((void *)&flipped, &job, sizeof(job));
+	stop = false;
+	for (i = 0; i < 2; i++)
+		if (pthread_create(&threads[i], NULL, flip, &seeds[i]))
+			bail("pthread_create");
+	for (i = 0; i < n; i++) {
+		t_session_rewind(c.fd, c.session, 0);
+		/* SCORE has no sampler; a job that became one may be refused, or score. */
+		err = i % 2 ? submit_flipped(&c, &r) : t_inline_run(c.fd, (void *)&flipped, &r);
+		if (!err && r.end.kind != BITNET_ENTRY_DONE)
+			odd++;
+		else if (!err)
+			mixed += !is_one_of(&r);
+		else if (err != -EINVAL && err != -ERANGE && err != -ENOENT && err != -ENOSPC &&
+			 err != -EFAULT && !odd++)
+			diag("gives %d (%s)", err, strerror(-err));
+		accepted += !err;
+	}
+	stop = true;
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	ok(accepted > n / 20 && accepted < n, "%u of %u jobs that change are accepted", accepted, n);
+	is(odd, 0, "the others are refused with a reason");
+	is(mixed, 0, "each is one of those that it was made of");
+	t_client_close(&c);
+}
+
+/* ---- anything at all ------------------------------------------------------------------------- */
+
+static volatile int fds[N_FDS];
+static uint8_t *arena;
+static __thread void *rings[N_FDS];	/* each thread has mappings of its own */
+static uint64_t calls[THREADS];
+static int odd_nr, odd_err;
+static volatile unsigned int odd_results;
+
+/* What each ioctl may give by the header, besides what all may. */
+static const struct {
+	size_t size;
+	int errs[8];
+} ioctls[] = {
+	{ sizeof(struct bitnet_info), { 0 } },
+	{ sizeof(struct bitnet_model_load),
+	  { -ENOEXEC, -EBADMSG, -ENOMEM, -EDQUOT, -EEXIST, -EOPNOTSUPP, -EINTR } },
+	{ sizeof(struct bitnet_model_open), { -ENOENT, -EDQUOT, -ENOMEM } },
+	{ sizeof(struct bitnet_model_close), { -ENOENT } },
+	{ sizeof(struct bitnet_model_unload), { -ENOENT } },
+	{ sizeof(struct bitnet_model_info), { -ENOENT } },
+	{ sizeof(struct bitnet_session_open), { -ENOENT, -EDQUOT, -ENOMEM } },
+	{ sizeof(struct bitnet_session_rewind), { -ENOENT, -EBUSY, -ERANGE } },
+	{ sizeof(struct bitnet_session_close), { -ENOENT, -EBUSY } },
+	{ sizeof(struct bitnet_ring_setup), { -EEXIST, -ENOMEM, -EDQUOT } },
+	{ sizeof(struct bitnet_submit), { -ENXIO, -ENOMEM } },
+	{ sizeof(struct bitnet_cancel), { -ENOENT } },
+	{ sizeof(struct bitnet_wait), { -ENXIO, -ETIME, -EINTR } },
+	{ sizeof(struct bitnet_stats), { -ENOENT } },
+	{ sizeof(struct bitnet_run),
+	  { -ENOENT, -ERANGE, -EBUSY, -EDQUOT, -ENOSPC, -ENOMEM, -EINTR } },
+};
+
+static bool allowed(unsigned int nr, int err)
+{
+	unsigned int i;
+
+	if (!err || err == -EINVAL || err == -E2BIG || err == -EFAULT || err == -EPERM ||
+	    err == -EBADF)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(ioctls[nr].errs); i++)
+		if (ioctls[nr].errs[i] == err)
+			return true;
+	return false;
+}
+
+/* Sensible values, of which one in a few is then overwritten; by other threads, too. */
+static void fill(unsigned int nr, uint8_t *at, uint64_t *state)
+{
+	struct bitnet_job *jobs = (void *)(arena + 4 * T_PAGE + t_random(state) % 4 * 512);
+	uint64_t r = t_random(state);
+	uint32_t *u = (void *)at;
+	unsigned int i;
+
+	memset(at, 0, ioctls[nr].size);
+	u[0] = ioctls[nr].size;
+	u[1] = nr == 3 || nr == 5 || nr == 7 || nr == 8 ? 1 + r % 6 : 0;
+	if (nr == 1) {
+		struct bitnet_model_load *load = (void *)at;
+
+		load->addr = t_pointer(image.base);
+		load->length = image.length;
+		load->flags = r % 4 == 0;
+		if (load->flags)
+			strcpy(load->name, r % 8 ? "storm-a" : "storm-b");
+	} else if (nr == 2 || nr == 4) {
+		strcpy((char *)at + 8, r % 8 ? "storm-a" : "storm-b");
+	} else if (nr == 6) {
+		((struct bitnet_session_open *)at)->model_id = 1 + r % 4;
+		((struct bitnet_session_open *)at)->n_ctx = 1 + r / 8 % 64;
+	} else if (nr == 9) {
+		((struct bitnet_ring_setup *)at)->entries = 2 << r % 6;
+		((struct bitnet_ring_setup *)at)->eventfd = r % 3 ? -1 : (int)(r / 8 % 16);
+		((struct bitnet_ring_setup *)at)->data_bytes = r / 256 % 3 * T_PAGE;
+	} else if (nr == 10 || nr == 14) {
+		for (i = 0; i < 2; i++) {
+			jobs[i] = t_generate(1 + r / 16 % 6, prompt[r % 2], 4, 1 + r / 256 % 8,
+					     r / 4096 % 4);
+			jobs[i].kind = 1 + r / 16384 % 2;
+			if (jobs[i].kind == BITNET_JOB_SCORE)
+				jobs[i].max_tokens = 0;
+		}
+		if (nr == 10) {
+			struct bitnet_submit *submit = (void *)at;
+
+			submit->jobs = t_pointer(jobs);
+			submit->count = 1 + r / 65536 % 2;
+			submit->job_size = sizeof(*jobs);
+		} else {
+			struct bitnet_run *run = (void *)at;
+
+			run->job = t_pointer(jobs);
+			run->job_size = sizeof(*jobs);
+			run->n_entries = 16;
+			run->entries = t_pointer(arena + 6 * T_PAGE);
+		}
+	} else if (nr == 11) {
+		((struct bitnet_cancel *)at)->user_data = r % 4;
+	} else if (nr == 12) {
+		((struct bitnet_wait *)at)->min_entries = r % 4;
+		((struct bitnet_wait *)at)->timeout_ns = r / 8 % 3 * 100000;
+	} else if (nr == 13) {
+		((struct bitnet_stats *)at)->flags = r % 3;
+		((struct bitnet_stats *)at)->session_id = r % 3 == 1 ? 1 + r / 8 % 6 : 0;
+	}
+	if (r >> 32 & 3)
+		return;
+	r = t_random(state);
+	u[r % (ioctls[nr].size / 4)] ^= 1U << (r >> 32 & 31);
+}
+
+static void one_ioctl(uint64_t *state)
+{
+	static const uint8_t likely[] = { 7, 8, 10, 10, 10, 11, 12, 12, 13, 14, 6 };
+	uint64_t r = t_random(state);
+	unsigned int nr = r % 4 ? likely[r / 4 % ARRAY_SIZE(likely)] : r / 4 % ARRAY_SIZE(ioctls);
+	uint8_t *at = arena + (r >> 16 & 15) * 256;
+	int err;
+
+	fill(nr, at, state);
+	err = t_ioctl(fds[r >> 24 & 1 ? 0 : (r >> 25) % N_FDS], _IO(BITNET_IOC_TYPE, nr), at);
+	if (!allowed(nr, err)) {
+		odd_results++;
+		odd_nr = nr;
+		odd_err = err;
+	}
+}
+
+/* What else one can do to a descriptor. */
+static void one_other(uint64_t *state)
+{
+	uint64_t r = t_random(state);
+	unsigned int which = r / 8 % N_FDS;
+	uint32_t *ring = rings[which];
+	struct pollfd p = { .fd = fds[which], .events = POLLIN };
+	void *map;
+	int fd;
+
+	switch (r % 8) {
+	case 0:
+		/* The last one that knows the number closes it; calls are under way. */
+		if (r >> 32 & 31)
+			break;
+		fd = __atomic_exchange_n(&fds[which], t_open_flags(r >> 40 & 7 ? O_RDWR : O_RDONLY),
+					 __ATOMIC_SEQ_CST);
+		close(fd);
+		break;
+	case 1:
+		map = t_mmap(fds[which], T_PAGE * 2, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+		if (map == MAP_FAILED)
+			break;
+		if (ring)
+			munmap(ring, T_PAGE * 2);
+		rings[which] = map;
+		break;
+	case 2:
+	case 3:
+	case 4:
+		if (ring)
+			ring[r >> 20 & 7 ? 16 : r >> 32 & 2047] = r >> 23 & 1 ? ring[0] : r >> 40;
+		break;
+	case 5:
+		poll(&p, 1, 0);
+		break;
+	case 6:
+		arena[(r >> 16) % ARENA] = r >> 40;
+		break;
+	default:
+		sched_yield();
+	}
+}
+
+static unsigned int storm_calls;
+
+static void *storm(void *arg)
+{
+	uint64_t n = (uintptr_t)arg, state = seed_base * 1000 + n;
+
+	while (calls[n]++ < storm_calls) {
+		one_ioctl(&state);
+		if (t_random(&state) % 2)
+			one_other(&state);
+	}
+	return NULL;
+}
+
+/* In a child, so that its end undoes whatever is left. Steps that failed are told by number. */
+static int storm_child(void *arg)
+{
+	pthread_t threads[THREADS];
+	struct bitnet_stats s;
+	uint64_t i;
+
+	if (*(bool *)arg)
+		t_drop_privileges(UID_USER, T_GID_BITNET);
+	for (i = 0; i < N_FDS; i++) {
+		fds[i] = t_open();
+		t_model_load(fds[i], &image, 0, NULL, NULL);
+		t_session_open(fds[i], 1, 0, NULL);
+		t_session_open(fds[i], 1, 0, NULL);
+		t_ring_setup(fds[i], 64, -1, 0, NULL);
+	}
+	for (i = 0; i < THREADS; i++)
+		if (pthread_create(&threads[i], NULL, storm, (void *)(uintptr_t)i))
+			return 1;
+	for (i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	if (odd_results) {
+		diag("ioctl %d gives %d (%s)", odd_nr, odd_err, strerror(-odd_err));
+		return 2;
+	}
+	for (i = 0; i < N_FDS; i++) {
+		s = (struct bitnet_stats){ .size = sizeof(s) };
+		if (t_ioctl(fds[i], BITNET_IOC_STATS, &s))
+			return 3;
+		if (s.out_jobs_submitted != s.out_jobs_done + s.out_jobs_failed +
+		    s.out_jobs_cancelled + s.out_jobs)
+			return 4;
+	}
+	/* Some still have jobs: closed by the exit. */
+	return 0;
+}
+
+static void check_storm(bool user)
+{
+	int fd, status;
+
+	storm_calls = t_release_size() ? 5000000 : t_is_uml() ? 4000 : 700;
+	status = t_in_child(storm_child, &user);
+	is(status, 0, "%u calls from each of %u threads, as %s", storm_calls, THREADS,
+	   user ? "user" : "root");
+	fd = t_open();
+	t_model_unload(fd, "storm-a");
+	t_model_unload(fd, "storm-b");
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct t_leaks before = t_leaks_start();
+
+	if (argc > 1)
+		seed_base = strtoull(argv[1], NULL, 0);
+	image = t_image_random(&t_tiny);
+	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (arena == MAP_FAILED)
+		bail("mmap: %s", strerror(errno));
+	check_flipped();
+	ok(t_leaks_none(&before), "nothing is left");
+	check_storm(false);
+	ok(t_leaks_none(&before), "nothing is left");
+	check_storm(true);
+	ok(t_leaks_none(&before), "nothing is left");
+	return done();
+}
