@@ -132,6 +132,34 @@ static void undo_load_shared(void)
 	t_model_unload(c.fd, NAME);
 }
 
+/* From the page cache: memory that a file has, too. */
+static struct t_image in_file;
+
+static void setup_memfd(void)
+{
+	int mem = memfd_create("fail-nth", MFD_CLOEXEC);
+
+	in_file = image;
+	if (mem < 0 || write(mem, image.base, image.length) != (ssize_t)image.length)
+		bail("memfd: %s", strerror(errno));
+	in_file.base = mmap(NULL, image.length, PROT_READ, MAP_SHARED, mem, 0);
+	if (in_file.base == MAP_FAILED)
+		bail("mmap: %s", strerror(errno));
+	close(mem);
+}
+
+static int op_load_memfd(void)
+{
+	/* Its pages have to be found again. */
+	madvise(in_file.base, in_file.length, MADV_DONTNEED);
+	return t_model_load(c.fd, &in_file, 0, "memfd", &made_id);
+}
+
+static void cleanup_memfd(void)
+{
+	munmap(in_file.base, in_file.length);
+}
+
 static void setup_shared(void)
 {
 	if (op_load_shared())
@@ -295,6 +323,44 @@ static int op_poll(void)
 	struct pollfd p = { .fd = c.fd, .events = POLLIN };
 
 	return poll(&p, 1, 1000) < 0 ? -errno : 0;
+}
+
+/* In a session without a RUN yet: its memory is part of what can fail. */
+static void setup_run(void)
+{
+	if (t_session_open(c.fd, c.model, 0, &made_id))
+		bail("SESSION_OPEN");
+}
+
+static int op_run(void)
+{
+	struct bitnet_job job = t_generate(made_id, tokens, 5, 4, 1);
+	struct bitnet_ring_entry entries[5];
+	uint32_t n;
+	int err = t_inline(c.fd, &job, entries, 5, &n);
+
+	return err ? err : n == 5 && entries[4].kind == BITNET_ENTRY_DONE ? 0 : -EPROTO;
+}
+
+/* A RUN that failed in its entries has begun. */
+static void undo_run(void)
+{
+	t_session_close(c.fd, made_id);
+	setup_run();
+}
+
+static void cleanup_run(void)
+{
+	t_session_close(c.fd, made_id);
+}
+
+static int op_session_stats(void)
+{
+	struct bitnet_stats stats = {
+		.size = sizeof(stats), .flags = BITNET_STATS_F_SESSION, .session_id = c.session,
+	};
+
+	return t_ioctl(c.fd, BITNET_IOC_STATS, &stats);
 }
 
 static int op_stats(void)
@@ -499,6 +565,16 @@ static void cleanup_nl_set_limits(void)
 	nl_close();
 }
 
+static int op_nl_set_floor(void)
+{
+	struct nl_request req = { 0 };
+	uint32_t ppm = 50000;
+	char reply[512];
+	int at = nl_put(&req, 0, BITNET_A_BATCH_FLOOR, &ppm, sizeof(ppm));
+
+	return nl_talk(&req, nl_family, NLM_F_ACK, BITNET_CMD_SET_FLOOR, at, reply, sizeof(reply));
+}
+
 static int op_nl_set_workers(void)
 {
 	struct nl_request req = { 0 };
@@ -552,6 +628,7 @@ static const struct op {
 	{ "INFO", op_info, NULL, NULL, NULL, NULL, 0 },
 	{ "MODEL_LOAD", op_load, NULL, undo_load, NULL, NULL, 0 },
 	{ "MODEL_LOAD shared", op_load_shared, NULL, undo_load_shared, NULL, NULL, 0 },
+	{ "MODEL_LOAD of a memfd", op_load_memfd, setup_memfd, undo_load, NULL, cleanup_memfd, 0 },
 	{ "MODEL_OPEN", op_model_open, setup_shared, undo_load, NULL, cleanup_shared, 0 },
 	{ "MODEL_INFO", op_model_info, NULL, NULL, NULL, NULL, 0 },
 	{ "MODEL_UNLOAD", op_unload, setup_shared, undo_unload, NULL, cleanup_shared, 0 },
@@ -568,6 +645,8 @@ static const struct op {
 	{ "WAIT with a timeout", op_wait_timeout, setup_parked, NULL, NULL, cleanup_parked, 0 },
 	{ "poll", op_poll, NULL, NULL, NULL, NULL, 0 },
 	{ "STATS", op_stats, NULL, NULL, NULL, NULL, 0 },
+	{ "STATS of a session", op_session_stats, NULL, NULL, NULL, NULL, 0 },
+	{ "RUN", op_run, setup_run, undo_run, undo_run, cleanup_run, 0 },
 	{ "close", op_close, setup_close, setup_close, NULL, cleanup_close, 0 },
 	/* The kernel's netlink code answers with what it has: no buffers, or nothing until the
 	   timeout. */
@@ -578,6 +657,7 @@ static const struct op {
 	{ "netlink GET_WORKERS", op_nl_workers, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "netlink SET_LIMITS", op_nl_set_limits, nl_open, undo_nl_set_limits, undo_nl_set_limits,
 	  cleanup_nl_set_limits, -EAGAIN },
+	{ "netlink SET_FLOOR", op_nl_set_floor, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "netlink SET_WORKERS", op_nl_set_workers, nl_open, undo_nl, undo_nl, nl_close, -EAGAIN },
 	{ "debugfs", op_debugfs, NULL, NULL, NULL, NULL, 0 },
 };
