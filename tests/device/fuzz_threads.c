@@ -373,7 +373,7 @@ static void check_storm(bool user)
 {
 	int fd, status;
 
-	storm_calls = t_release_size() ? 5000000 : t_is_uml() ? 4000 : 700;
+	storm_calls = t_release_size() ? 5000000 : t_is_uml() ? 2500 : 700;
 	status = t_in_child(storm_child, &user);
 	is(status, 0, "%u calls from each of %u threads, as %s", storm_calls, THREADS,
 	   user ? "user" : "root");
