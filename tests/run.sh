@@ -9,6 +9,8 @@
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
 #   readme    make demo, make install, and a model of full size (tests/vm/shape)
+#   mutants   bugs put into the module on purpose are found (tests/mutants); in a release
+#   coverage  how much of the module the tests execute (tests/coverage); in a release
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
 #
@@ -43,6 +45,7 @@ mkdir -p "$logs"
 # Longest first: that leaves the least to wait for at the end.
 beds='6.12-cloud uml-debug uml 6.12-rt 6.1-amd64'
 [ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug"
+[ "$BITNET_TEST_SIZE" = release ] && more='mutants coverage' || more=
 module_kernels='6.12-amd64 6.12-cloud 6.12-rt 6.1-amd64 6.1-cloud 6.1-rt uml uml-debug'
 host_suites='unit checkasm golden abi fuzz cli'
 
@@ -214,6 +217,7 @@ run_suite() {
 	modules) modules_suite ;;
 	lint) scripts/lint.sh ;;
 	readme) readme_suite ;;
+	mutants | coverage) program "$suite" "tests/$suite/run.sh" ;;
 	*) vm_suite "$suite" ;;
 	esac >>"$log" 2>&1 </dev/null
 	awk -f tests/tap.awk "$log" >"$work/result"
@@ -257,7 +261,7 @@ ready() { # suite
 	local needs other
 	case $1 in
 	build | kernels) return 0 ;;
-	modules | readme | uml*) needs='build kernels' ;;
+	modules | readme | uml* | mutants | coverage) needs='build kernels' ;;
 	*) needs=build ;;
 	esac
 	for other in "${suites[@]}" "${running[@]}"; do
@@ -293,14 +297,14 @@ main() {
 	suites=()
 	for suite in "${@:-all}"; do
 		case $suite in
-		all) suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* }) ;;
+		all) suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* } $more) ;;
 		host) suites+=(build $host_suites) ;;
 		vm) suites+=($beds) ;;
 		*) suites+=("$suite") ;;
 		esac
 	done
 	for suite in "${suites[@]}"; do
-		case " build kernels $host_suites modules lint readme $(scripts/kernels.sh list | tr '\n' ' ') " in
+		case " build kernels $host_suites modules lint readme mutants coverage $(scripts/kernels.sh list | tr '\n' ' ') " in
 		*" $suite "*) ;;
 		*) die "no suite '$suite'" ;;
 		esac
@@ -315,7 +319,7 @@ main() {
 	esac
 	case " ${suites[*]} " in
 	*" build "*) ;;
-	*" uml"* | *" 6."* | *" x86"*) quietly "${make_plain[@]}" ;;
+	*" uml"* | *" 6."* | *" x86"* | *" mutants "* | *" coverage "*) quietly "${make_plain[@]}" ;;
 	esac
 	run_suites
 	echo "all suites took $((SECONDS - started)) s"

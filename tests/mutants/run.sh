@@ -10,6 +10,8 @@ set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
 cd "$top"
+# Each test once, not for hours.
+export BITNET_TEST_SIZE=ci
 
 bed=uml-debug
 plain=$build/check
