@@ -15,6 +15,7 @@
 #include <linux/vmalloc.h>
 
 #include "bitnet.h"
+#include "trace.h"
 
 /* Ids of models that the file itself has loaded carry this mark: their pins count as the file's. */
 #define LOADED_HERE	XA_MARK_1
@@ -204,6 +205,9 @@ static struct bitnet_model *model_create(struct bitnet_user *user,
 	bn_step_init(&model->step, &model->core, bitnet.ops, model->scratch);
 	model->step.dense = !bitnet.sparse;
 	bn_costs_guess(&model->costs, &model->core, bitnet.ops->macs_per_us);
+	trace_bitnet_sched_cost(BITNET_COST_LAYER, 0, model->costs.layer[BN_SCHED_SIZES]);
+	trace_bitnet_sched_cost(BITNET_COST_LAYERS, 0, model->costs.layers[BN_SCHED_SIZES]);
+	trace_bitnet_sched_cost(BITNET_COST_HEAD, 0, model->costs.head[BN_SCHED_SIZES]);
 	return model;
 out:
 	bitnet_model_put(model);

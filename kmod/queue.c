@@ -55,6 +55,7 @@ void bitnet_job_run_locked(struct bitnet_kjob *job)
 	list_add_tail(&job->run_node, &user->runnable[q]);
 	bitnet.n_runnable[job->job_class]++;
 	WRITE_ONCE(bitnet.runnable, bitnet.runnable + 1);
+	trace_bitnet_sched_ready(job);
 }
 
 /** bitnet_job_unrun_locked() - take a RUNNABLE job out; the caller sets its next state */
@@ -84,6 +85,7 @@ void bitnet_job_park_locked(struct bitnet_kjob *job)
 	job->file->n_parked++;
 	job->file->user->n_parked++;
 	bitnet_ring_park_locked(job->file);
+	trace_bitnet_sched_park(job);
 }
 
 /* ---- realtime -------------------------------------------------------------------------------- */
@@ -144,7 +146,7 @@ int bitnet_realtime_admit_locked(struct bitnet_kjob *job, struct bitnet_refusal 
 {
 	static struct bn_demand demand[BN_SCHED_REALTIME];	/* bitnet.lock */
 	const struct bn_costs *costs = &job->model->costs;
-	u64 now = ktime_get_ns(), load, piece;
+	u64 now = ktime_get_ns(), load, piece, busy;
 	enum bn_refusal verdict;
 	struct bitnet_kjob *other;
 	u32 n = 0;
@@ -162,10 +164,10 @@ int bitnet_realtime_admit_locked(struct bitnet_kjob *job, struct bitnet_refusal 
 	demand_of(job, &demand[n++]);
 	/* Of all loaded models, the worst piece that cannot be interrupted. */
 	piece = max(bitnet.worst_piece_ns, bn_costs_of(costs->layer, 1));
-	verdict = bn_sched_admit(demand, n, now, piece, bitnet_workers_busy_locked(),
-				 bitnet.batch_floor_ppm, &load);
+	busy = bitnet_workers_busy_locked();
+	verdict = bn_sched_admit(demand, n, now, piece, busy, bitnet.batch_floor_ppm, &load);
 	refusal->load_ppm = min_t(u64, load, U32_MAX);
-	trace_bitnet_admit(job, verdict, refusal->load_ppm, refusal->step_ns);
+	trace_bitnet_admit(job, verdict, refusal->load_ppm, refusal->step_ns, now, piece, busy);
 	if (verdict != BN_ADMITTED) {
 		refusal->why = verdict == BN_REFUSED_PERIOD ? BITNET_REFUSED_PERIOD :
 							      BITNET_REFUSED_LOAD;

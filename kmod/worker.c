@@ -255,6 +255,7 @@ static void start_locked(u32 granted)
 			engine.model = job->model;
 			engine.step = &job->model->step;
 		}
+		trace_bitnet_sched_grant(job, rows);
 		job->file->user->floor_ns = max(job->file->user->floor_ns, cand->job_attained);
 		if (job->kind == BITNET_JOB_LINEAR) {
 			engine.step->linear = job->linear;
@@ -334,15 +335,19 @@ static u32 choose_locked(void)
 {
 	struct bn_sched_waiting waiting;
 	enum bn_aside place;
+	u32 granted = 0;
 
 	start_empty();
 	bitnet_queue_look_locked(&engine.sched, ktime_get_ns(), &waiting);
 	bitnet_queue_collect_locked(&engine.cands);
 	place = whom_to_take_up(&waiting);
+	if (place == BN_ASIDE_NONE)
+		granted = bn_sched_plan(&engine.sched, engine.cands.cand, engine.cands.n);
+	trace_bitnet_sched_plan(engine.sched.now, place, engine.sched.claim, granted);
 	if (place != BN_ASIDE_NONE)
 		take_up_locked(place);
-	else if (engine.cands.n)
-		start_locked(bn_sched_plan(&engine.sched, engine.cands.cand, engine.cands.n));
+	else if (granted)
+		start_locked(granted);
 	if (!engine.n_jobs && !engine.cands.n_parked)
 		atomic_set(&engine.state, IDLE);
 	return engine.n_jobs;
@@ -600,6 +605,7 @@ void bitnet_job_charge_locked(struct bitnet_kjob *job, u64 ns, u64 weight_bytes)
 	job->cpu_ns += ns;
 	job->file->attained_ns += ns;
 	job->file->user->attained_ns += ns;
+	trace_bitnet_sched_charge(job, ns);
 	bitnet_count_locked(job, cpu_ns, ns);
 	bitnet_count_locked(job, class_cpu_ns[job->job_class], ns);
 	bitnet_count_locked(job, weight_bytes, weight_bytes);
@@ -631,6 +637,7 @@ static void account_locked(u64 now)
 	bn_sched_account(&engine.sched, ns,
 			 div_u64(ns * engine.batch_rows, max(engine.rows, 1U)), waits);
 	engine.account_ns = now;
+	trace_bitnet_sched_account(now, ns, engine.sched.owed);
 }
 
 static void end_piece(u64 now)
@@ -638,6 +645,12 @@ static void end_piece(u64 now)
 	engine.layer_ns = max(engine.layer_ns, now - engine.piece_ns);
 	engine.layers_ns += now - engine.piece_ns;
 	engine.piece_ns = now;
+}
+
+static void learn_layer_locked(void)
+{
+	bn_costs_add(engine.model->costs.layer, engine.rows, engine.layer_ns);
+	trace_bitnet_sched_cost(BITNET_COST_LAYER, engine.rows, engine.layer_ns);
 }
 
 /* A whole step was computed: what did it take? */
@@ -653,12 +666,15 @@ static void learn_costs_locked(u64 now)
 	if (slots) {
 		head_ns = now - engine.piece_ns;
 		bn_costs_add(costs->head, slots, head_ns);
+		trace_bitnet_sched_cost(BITNET_COST_HEAD, slots, head_ns);
 	} else {
 		end_piece(now);
 	}
-	bn_costs_add(costs->layer, engine.rows, engine.layer_ns);
+	learn_layer_locked();
 	bn_costs_add(costs->layers, engine.rows, engine.layers_ns);
+	trace_bitnet_sched_cost(BITNET_COST_LAYERS, engine.rows, engine.layers_ns);
 	bn_costs_add_usual(costs->usual, engine.rows, engine.layers_ns + head_ns);
+	trace_bitnet_sched_cost(BITNET_COST_USUAL, engine.rows, engine.layers_ns + head_ns);
 	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
 }
 
@@ -755,7 +771,7 @@ static void put_aside(void)
 	spin_lock(&bitnet.lock);
 	charge_all_locked();
 	account_locked(now);
-	bn_costs_add(engine.model->costs.layer, engine.rows, engine.layer_ns);
+	learn_layer_locked();
 	n_gone = part_locked(aside, gone);
 	bitnet.yields++;
 	engine.live = 0;
@@ -784,6 +800,7 @@ static bool must_yield(u32 phase, u64 now)
 	yields = bn_sched_yields(&engine.sched, engine.rank,
 				 piece_cost(engine.model, phase, engine.rows, engine.step->n_slots),
 				 &waiting);
+	trace_bitnet_sched_layer(now, layer_of(phase), yields);
 	spin_unlock(&bitnet.lock);
 	return yields;
 }

@@ -9,37 +9,26 @@
 
 #include <linux/bitnet.h>
 
-#include "bn_sched.h"
+#include "support/sched_machine.h"
 #include "tap.h"
 
 #define JOBS	24
 #define LAYERS	6
-#define NEVER	(~0ULL)
 
+/* A job's plan, and how far it is; the rest of it is in the machine, at the same place. */
 struct sim_job {
-	uint32_t job_class, user, prompt, tokens, fed, made;
-	uint64_t arrives, first, period, release, due, attained, done_at, waited_since;
-	bool accepted, running, over;
-	struct bn_demand *demand;
-};
-
-struct sim_step {
-	uint32_t n, layer, rows, slots;
-	struct sim_job *job[JOBS];
-	uint32_t granted[JOBS];
-	enum bn_rank rank;
+	uint32_t prompt, tokens, fed, made;
+	uint64_t arrives, first;
+	u64 attained;
 };
 
 static struct {
 	uint64_t random, now, busy;
-	struct bn_costs costs;
-	struct bn_sched sched;
-	struct bn_demand demand[JOBS];
-	struct sim_job job[JOBS];
-	uint32_t n_jobs;
-	uint64_t attained[JOBS];	/* of users */
-	struct sim_step aside[BN_ASIDES];
-	uint64_t late, tokens, yields, refused, accepted, batch_ns, batch_gap, worst_gap;
+	struct machine m;
+	struct machine_job job[JOBS];
+	struct sim_job plan[JOBS];
+	u64 attained[JOBS];		/* of users */
+	uint64_t late, tokens, yields, refused, accepted;
 } sim;
 
 static uint64_t rnd(void)
@@ -57,267 +46,164 @@ static uint64_t between(uint64_t low, uint64_t high)
 }
 
 /* A machine: each row adds something to what a step takes anyway. */
-static void make_costs(void)
+static void make_costs(struct bn_costs *c)
 {
 	uint64_t base = between(1000, 100000), row = between(base / 50, base);
 	uint64_t head = between(base, 10 * base);
 
-	memset(&sim.costs, 0, sizeof(sim.costs));
 	for (uint32_t i = 0; i < BN_SCHED_SIZES; i++) {
-		sim.costs.layer[i] = base + (row << i);
-		sim.costs.layers[i] = LAYERS * sim.costs.layer[i];
-		sim.costs.head[i] = head + (row << i);
+		c->layer[i] = base + (row << i);
+		c->layers[i] = LAYERS * c->layer[i];
+		c->head[i] = head + (row << i);
 	}
 }
 
-static uint64_t wants(const struct sim_job *j)
+static struct sim_job *plan_of(const struct machine_job *j)
 {
-	return j->fed < j->prompt ? j->prompt - j->fed : 1;
+	return &sim.plan[j - sim.job];
 }
 
-static void demand_of(const struct sim_job *j, struct bn_demand *d)
+static void set_wants(struct machine_job *j)
 {
-	*d = (struct bn_demand){ .release = j->release, .due = j->due,
-				 .token = bn_costs_step(&sim.costs, 1, 1), .period = j->period };
-	d->left = j->fed < j->prompt ? bn_costs_prompt(&sim.costs, wants(j)) : d->token;
+	const struct sim_job *p = plan_of(j);
+
+	j->wants = p->fed < p->prompt ? p->prompt - p->fed : 1;
+	j->decoding = p->fed >= p->prompt;
 }
 
-static bool there(const struct sim_job *j)
+static void arrive(struct machine_job *j)
 {
-	return j->arrives <= sim.now && !j->over && j->accepted;
-}
-
-/* As the module does it: accepted realtime jobs, and who could run */
-static void look(struct bn_sched_waiting *waiting)
-{
-	memset(waiting, 0, sizeof(*waiting));
-	sim.sched.now = sim.now;
-	sim.sched.demand = sim.demand;
-	sim.sched.n_demand = 0;
-	for (uint32_t i = 0; i < sim.n_jobs; i++) {
-		struct sim_job *j = &sim.job[i];
-
-		if (!there(j))
-			continue;
-		if (j->job_class == BITNET_CLASS_REALTIME) {
-			j->demand = &sim.demand[sim.sched.n_demand++];
-			demand_of(j, j->demand);
-			waiting->ahead = true;
-			waiting->realtime |= !j->running && j->release <= sim.now;
-		} else if (j->job_class == BITNET_CLASS_INTERACTIVE) {
-			waiting->interactive |= !j->running;
-		}
-	}
-}
-
-static void arrive(struct sim_job *j)
-{
-	struct bn_demand demand[JOBS];
-	uint64_t piece = bn_costs_of(sim.costs.layer, 1);
+	uint64_t piece = bn_costs_of(sim.m.costs.layer, 1);
+	uint64_t head = bn_costs_of(sim.m.costs.head, 1);
 	u64 load;
-	uint32_t n = 0;
 
-	if (j->job_class != BITNET_CLASS_REALTIME) {
-		j->accepted = true;
+	j->state = MACHINE_READY;
+	if (j->job_class != BITNET_CLASS_REALTIME)
 		return;
-	}
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		if (there(&sim.job[i]) && sim.job[i].job_class == BITNET_CLASS_REALTIME)
-			demand_of(&sim.job[i], &demand[n++]);
 	j->release = sim.now;
-	j->due = sim.now + j->first;
-	demand_of(j, &demand[n++]);
-	if (bn_costs_of(sim.costs.head, 1) > piece)
-		piece = bn_costs_of(sim.costs.head, 1);
-	j->accepted = bn_sched_admit(demand, n, sim.now, piece, sim.busy, sim.sched.floor_ppm,
-				     &load) == BN_ADMITTED;
-	j->over = !j->accepted;
-	sim.accepted += j->accepted;
-	sim.refused += !j->accepted;
+	j->due = sim.now + plan_of(j)->first;
+	if (machine_admit(&sim.m, j, sim.now, head > piece ? head : piece, sim.busy, &load)) {
+		j->state = MACHINE_OVER;
+		sim.refused++;
+	} else {
+		sim.accepted++;
+	}
 }
 
 /* Time passes; who comes meanwhile is there then. */
-static void pass(uint64_t ns, const struct sim_step *step)
+static void pass(uint64_t ns)
 {
-	uint64_t end = sim.now + ns, batch = 0;
-	bool waits = false;
+	const struct machine_step *s = &sim.m.step;
+	uint64_t end = sim.now + ns;
 
-	if (step) {
-		for (uint32_t i = 0; i < step->n; i++) {
-			uint64_t share = ns * step->granted[i] / step->rows;
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint64_t share = ns * s->granted[i] / s->rows;
 
-			sim.attained[step->job[i]->user] += share;
-			step->job[i]->attained += share;
-			if (step->job[i]->job_class == BITNET_CLASS_BATCH)
-				batch += share;
-		}
+		*s->job[i]->user_ns += share;
+		*s->job[i]->process_ns += share;
 	}
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		waits |= there(&sim.job[i]) && sim.job[i].job_class == BITNET_CLASS_BATCH;
-	bn_sched_account(&sim.sched, ns, batch, waits);
-	sim.batch_ns += batch;
-	sim.batch_gap = waits && !batch ? sim.batch_gap + ns : 0;
-	if (sim.batch_gap > sim.worst_gap)
-		sim.worst_gap = sim.batch_gap;
-	for (uint32_t i = 0; i < sim.n_jobs; i++) {
-		struct sim_job *j = &sim.job[i];
+	machine_account(&sim.m, ns);
+	for (uint32_t i = 0; i < sim.m.n_jobs; i++) {
+		uint64_t arrives = sim.plan[i].arrives;
 
-		if (j->over || j->accepted || j->arrives > end)
+		if (sim.job[i].state != MACHINE_AWAY || arrives > end)
 			continue;
 		/* Realtime time starts when it comes, in the middle of whatever is computed. */
-		sim.now = j->arrives > sim.now ? j->arrives : sim.now;
-		arrive(j);
+		sim.now = arrives > sim.now ? arrives : sim.now;
+		arrive(&sim.job[i]);
 	}
 	sim.now = end;
 }
 
-static void finish(struct sim_step *s)
+static void finish(void)
 {
-	for (uint32_t i = 0; i < s->n; i++) {
-		struct sim_job *j = s->job[i];
-		bool token = wants(j) == s->granted[i];
+	const struct machine_step *s = &sim.m.step;
 
-		j->running = false;
-		if (j->fed < j->prompt)
-			j->fed += s->granted[i];
+	for (uint32_t i = 0; i < s->n; i++) {
+		struct machine_job *j = s->job[i];
+		struct sim_job *p = plan_of(j);
+		bool token = j->wants == s->granted[i];
+
+		j->state = MACHINE_READY;
+		if (p->fed < p->prompt)
+			p->fed += s->granted[i];
+		set_wants(j);
 		if (!token)
 			continue;
 		sim.tokens++;
-		if (j->job_class == BITNET_CLASS_REALTIME) {
-			if (sim.now > j->due)
-				sim.late++;
-			j->due = (sim.now > j->due ? sim.now : j->due) + j->period;
-			j->release = j->due - j->period;
-		}
-		if (++j->made == j->tokens) {
-			j->over = true;
-			j->done_at = sim.now;
-		}
+		if (j->job_class == BITNET_CLASS_REALTIME)
+			sim.late += machine_token_time(j, sim.now);
+		if (++p->made == p->tokens)
+			j->state = MACHINE_OVER;
 	}
-}
-
-static uint64_t piece_of(const struct sim_step *s)
-{
-	return s->layer < LAYERS ? bn_costs_of(sim.costs.layer, s->rows) :
-				   bn_costs_of(sim.costs.head, s->slots);
 }
 
 /* Layer after layer, until it is finished or has to wait. */
-static void compute(struct sim_step *s)
+static void compute(void)
 {
-	struct bn_sched_waiting waiting;
+	struct machine_step *s = &sim.m.step;
 
 	for (;;) {
-		uint64_t worst = piece_of(s);
+		uint64_t worst = machine_piece(&sim.m);
 
 		sim.busy = s->rank == BN_RANK_REALTIME ?
-			   bn_costs_step(&sim.costs, s->rows, s->slots) : worst;
+			   bn_costs_step(&sim.m.costs, s->rows, s->slots) : worst;
 		if (s->layer < LAYERS || s->slots)
-			pass(between(worst / 2, worst), s);
+			pass(between(worst / 2, worst));
 		if (s->layer++ == LAYERS || (s->layer == LAYERS && !s->slots))
 			break;
-		look(&waiting);
-		if (!bn_sched_yields(&sim.sched, s->rank, piece_of(s), &waiting))
+		if (!machine_yields(&sim.m, sim.now))
 			continue;
 		sim.yields++;
-		uint32_t kept = 0;
-
-		for (uint32_t i = 0; i < s->n; i++) {
-			if (s->job[i]->job_class == BITNET_CLASS_REALTIME) {
-				s->job[i]->running = false;
-				continue;
-			}
-			s->job[kept] = s->job[i];
-			s->granted[kept++] = s->granted[i];
-		}
-		s->n = kept;
-		if (kept)
-			sim.aside[s->rank == BN_RANK_INTERACTIVE ? BN_ASIDE_INTERACTIVE :
-								   BN_ASIDE_BATCH] = *s;
+		machine_put_aside(&sim.m);
 		return;
 	}
-	finish(s);
-}
-
-static bool candidate(struct sim_job *j, struct bn_sched_cand *c)
-{
-	if (!there(j) || j->running)
-		return false;
-	*c = (struct bn_sched_cand){
-		.model = &sim, .costs = &sim.costs, .user = j->user + 1,
-		.user_attained = sim.attained[j->user], .job_attained = j->attained,
-		.arrival = (uint64_t)(j - sim.job), .wants = (uint32_t)wants(j),
-		.decoding = j->fed >= j->prompt, .job_class = j->job_class,
-		.demand = j->job_class == BITNET_CLASS_REALTIME ? j->demand : NULL, .job = j,
-	};
-	return true;
+	finish();
 }
 
 /* Return: false if nobody is there to compute for. */
 static bool next_step(void)
 {
-	struct bn_sched_cand cand[JOBS];
-	struct bn_sched_waiting waiting;
-	u64 piece[BN_ASIDES];
-	struct sim_step step = { 0 };
-	enum bn_aside place;
-	uint32_t n = 0;
+	const struct machine_step *s = &sim.m.step;
+	enum bn_aside place = machine_choose(&sim.m, sim.now);
 
-	look(&waiting);
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		n += candidate(&sim.job[i], &cand[n]);
-	for (uint32_t i = 0; i < BN_ASIDES; i++)
-		piece[i] = sim.aside[i].n ? piece_of(&sim.aside[i]) : NEVER;
-	place = bn_sched_take_up(&sim.sched, piece, cand, &n, &waiting);
-	if (place != BN_ASIDE_NONE) {
-		step = sim.aside[place];
-		sim.aside[place].n = 0;
-		compute(&step);
-		return true;
-	}
-	n = bn_sched_plan(&sim.sched, cand, n);
-	if (!n)
+	if (!s->n)
 		return false;
-	step.rank = sim.sched.claim ? BN_RANK_REALTIME :
-		    bn_sched_rank(&sim.sched, cand[0].job_class, cand[0].demand);
-	if (step.rank != BN_RANK_REALTIME &&
-	    sim.aside[step.rank == BN_RANK_INTERACTIVE ? BN_ASIDE_INTERACTIVE : BN_ASIDE_BATCH].n)
+	if (place == BN_ASIDE_NONE && s->rank != BN_RANK_REALTIME &&
+	    sim.m.aside[s->rank == BN_RANK_INTERACTIVE ? BN_ASIDE_INTERACTIVE : BN_ASIDE_BATCH].n)
 		bail("a step is started that could not be put aside");
-	for (uint32_t i = 0; i < n; i++) {
-		struct sim_job *j = cand[i].job;
-
-		j->running = true;
-		step.job[i] = j;
-		step.granted[i] = cand[i].rows;
-		step.rows += cand[i].rows;
-		step.slots += cand[i].rows == cand[i].wants;
-	}
-	step.n = n;
-	if (step.rows > BN_MAX_ROWS)
-		bail("%u rows", step.rows);
-	compute(&step);
+	if (s->rows > BN_MAX_ROWS)
+		bail("%u rows", s->rows);
+	compute();
 	return true;
 }
 
-static void make_job(struct sim_job *j, uint64_t token)
+static void make_job(uint32_t i, uint64_t token)
 {
-	*j = (struct sim_job){
-		.job_class = (uint32_t)between(0, 2), .user = (uint32_t)between(0, 3),
-		.prompt = (uint32_t)between(1, rnd() % 4 ? 20 : 300),
-		.tokens = (uint32_t)between(1, 60), .arrives = between(0, 300 * token),
-	};
+	struct machine_job *j = &sim.job[i];
+	struct sim_job *p = &sim.plan[i];
+
+	j->id = i;
+	j->job_class = (uint32_t)between(0, 2);
+	j->user = (uint32_t)between(0, 3);
+	j->user_ns = &sim.attained[j->user];
+	j->process_ns = &p->attained;
+	p->prompt = (uint32_t)between(1, rnd() % 4 ? 20 : 300);
+	p->tokens = (uint32_t)between(1, 60);
+	p->arrives = between(0, 300 * token);
+	set_wants(j);
 	if (j->job_class != BITNET_CLASS_REALTIME)
 		return;
 	j->period = between(token, 20 * token);
-	j->first = between(token, 100 * token);
+	p->first = between(token, 100 * token);
 }
 
 static uint64_t unfinished(void)
 {
 	uint64_t n = 0;
 
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		n += !sim.job[i].over;
+	for (uint32_t i = 0; i < sim.m.n_jobs; i++)
+		n += sim.job[i].state != MACHINE_OVER;
 	return n;
 }
 
@@ -326,26 +212,26 @@ static void run_set(uint64_t seed)
 	uint64_t end, token;
 
 	memset(sim.job, 0, sizeof(sim.job));
+	memset(sim.plan, 0, sizeof(sim.plan));
 	memset(sim.attained, 0, sizeof(sim.attained));
-	memset(sim.aside, 0, sizeof(sim.aside));
 	sim.random = seed;
-	sim.now = sim.batch_gap = 0;
-	make_costs();
-	token = bn_costs_step(&sim.costs, 1, 1);
-	sim.sched = (struct bn_sched){ .floor_ppm = 50000 };
-	sim.n_jobs = (uint32_t)between(1, JOBS);
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		make_job(&sim.job[i], token);
-	pass(0, NULL);
+	sim.now = 0;
+	sim.m = (struct machine){ .layers = LAYERS, .job = sim.job, .sched.floor_ppm = 50000 };
+	make_costs(&sim.m.costs);
+	token = bn_costs_step(&sim.m.costs, 1, 1);
+	sim.m.n_jobs = (uint32_t)between(1, JOBS);
+	for (uint32_t i = 0; i < sim.m.n_jobs; i++)
+		make_job(i, token);
+	pass(0);
 	/* All that was asked for, one row after the other, would take no longer than this. */
 	end = 300 * token;
-	for (uint32_t i = 0; i < sim.n_jobs; i++)
-		end += (sim.job[i].prompt + sim.job[i].tokens + 1ULL) * token * 2;
+	for (uint32_t i = 0; i < sim.m.n_jobs; i++)
+		end += (sim.plan[i].prompt + sim.plan[i].tokens + 1ULL) * token * 2;
 	while (sim.now < end && unfinished()) {
 		if (next_step())
 			continue;
 		sim.busy = token;	/* it looks again after that time */
-		pass(token, NULL);
+		pass(token);
 	}
 }
 
