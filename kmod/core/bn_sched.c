@@ -245,12 +245,13 @@ static u32 first_due(const struct bn_sched_cand *cand, u32 n)
  * @costs:	NULL: times are not limited
  * @step:	longest step, at worst
  * @usual:	longest step, as usual, with rows of others than @user
+ * @beside:	the same with rows of BATCH jobs, where a higher class comes first
  * @layer:	longest layer, at worst
  */
 struct room {
 	u32 rows, slots, used, used_slots, prompt;
 	const struct bn_costs *costs;
-	u64 step, usual, layer, user;
+	u64 step, usual, beside, layer, user;
 };
 
 /* Without a slot left, nothing that needs one for its very first row. */
@@ -270,12 +271,18 @@ static u32 slots_of(const struct bn_sched_cand *c, u32 rows)
 static bool in_time(const struct bn_sched_cand *c, const struct room *room, u32 rows)
 {
 	u32 all = room->used + rows;
+	u64 usual;
 
 	if (!room->costs)
 		return true;
 	if (bn_costs_of(room->costs->layer, all) > room->layer)
 		return false;
-	if (c->user != room->user && bn_costs_of(room->costs->usual, all) > room->usual)
+	usual = bn_costs_of(room->costs->usual, all);
+	if (c->user != room->user && usual > room->usual)
+		return false;
+	/* What was never measured is tried once. */
+	if (c->job_class == BITNET_CLASS_BATCH && usual > room->beside &&
+	    room->costs->usual[size_of(all)])
 		return false;
 	return bn_costs_step(room->costs, all, room->used_slots + slots_of(c, rows)) <= room->step;
 }
@@ -386,6 +393,7 @@ static void start_room(const struct bn_sched *s, struct room *room, const struct
 		.costs = c->costs,
 		.step = NEVER,
 		.usual = NEVER,
+		.beside = NEVER,
 		.layer = s->claim ? NEVER : layer_beside_claims(s),
 		.user = c->user,
 	};
@@ -400,7 +408,7 @@ static void start_room(const struct bn_sched *s, struct room *room, const struct
 static void limit_riders(const struct bn_sched *s, struct room *room,
 			 const struct bn_sched_cand *cand, u32 n)
 {
-	u64 alone;
+	u64 alone, usual;
 
 	if (!room->costs)
 		return;
@@ -409,8 +417,10 @@ static void limit_riders(const struct bn_sched *s, struct room *room,
 		room->step = min64(room->step, less(cand[0].demand->due, s->now));
 		room->step = min64(room->step, alone + alone / 4);
 	} else {
-		room->usual = bn_costs_of(room->costs->usual, room->used) *
-			      users_of(cand, n, cand[0].model);
+		usual = bn_costs_of(room->costs->usual, room->used);
+		room->usual = usual * users_of(cand, n, cand[0].model);
+		if (cand[0].job_class != BITNET_CLASS_BATCH)
+			room->beside = usual + usual / 4;
 	}
 }
 

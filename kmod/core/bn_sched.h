@@ -197,7 +197,8 @@ enum bn_rank bn_sched_rank(const struct bn_sched *s, u32 job_class, const struct
  *
  *   beside a claim:	a quarter more than claims alone, and no claim its due time
  *   else:		as many times what the first's rows usually cost alone as there are users:
- *			nobody has less from a step that is shared than from his share of the time
+ *			nobody has less from a step that is shared than from his share of the time;
+ *			with rows of BATCH jobs a quarter more, if the first is of another class
  *   while there are claims to come:  a layer that fits into the slack of a job that has just got
  *			its token
  *

@@ -2,6 +2,8 @@
 /* The policy of steps: who gets rows, and that everybody does in the end */
 #include <stdint.h>
 
+#include <linux/bitnet.h>
+
 #include "bn_sched.h"
 #include "tap.h"
 
@@ -163,6 +165,38 @@ static void check_fairness(void)
 	   (unsigned long long)attained[22], (unsigned long long)attained[23]);
 }
 
+/* BATCH jobs of the same user ride along with an INTERACTIVE one, and hardly slow it down. */
+static void check_beside(void)
+{
+	struct bn_costs costs = { .usual = { 100, 120, 200, 400, 800, 1600, 3000 } };
+	struct bn_sched_cand c[2];
+
+#define BESIDE(first, rider)						\
+	do {								\
+		c[0] = first;						\
+		c[1] = rider;						\
+		c[0].costs = c[1].costs = &costs;			\
+		c[1].job_class = BITNET_CLASS_BATCH;			\
+		bn_sched_plan(&sched, c, 2);				\
+	} while (0)
+
+	BESIDE(decode(1, 1), prefill(2, 2, 500));
+	is(rows_of(c, 2, 2), 1, "a prompt has the rows that make the step a quarter longer");
+	BESIDE(decode(1, 1), decode(2, 2));
+	is(rows_of(c, 2, 2), 1, "so has a decoding row");
+	costs.usual[1] = 130;
+	BESIDE(decode(1, 1), decode(2, 2));
+	is(rows_of(c, 2, 2), 0, "that would take longer");
+	costs.usual[1] = 0;
+	BESIDE(decode(1, 1), decode(2, 2));
+	is(rows_of(c, 2, 2), 1, "or is not known yet");
+	costs.usual[1] = 130;
+	BESIDE(decode(1, 1), prefill(2, 2, 500));
+	c[0].job_class = c[1].job_class = BITNET_CLASS_BATCH;
+	bn_sched_plan(&sched, c, 2);
+	is(rows_of(c, 2, 2), BN_SCHED_PREFILL_MIXED, "among BATCH jobs it is as before");
+}
+
 int main(void)
 {
 	check_order();
@@ -170,5 +204,6 @@ int main(void)
 	check_limits();
 	check_mixed();
 	check_fairness();
+	check_beside();
 	return done();
 }
