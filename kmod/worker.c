@@ -343,7 +343,7 @@ static u32 choose_locked(void)
 	place = whom_to_take_up(&waiting);
 	if (place == BN_ASIDE_NONE)
 		granted = bn_sched_plan(&engine.sched, engine.cands.cand, engine.cands.n);
-	trace_bitnet_sched_plan(engine.sched.now, place, engine.sched.claim, granted);
+	trace_bitnet_sched_plan(engine.sched.now, place, granted && engine.sched.claim, granted);
 	if (place != BN_ASIDE_NONE)
 		take_up_locked(place);
 	else if (granted)

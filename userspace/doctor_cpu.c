@@ -75,10 +75,44 @@ static void check_preemption(struct doctor *d)
 	}
 }
 
+/*
+ * Since 6.12 there is no throttling of realtime tasks unless CONFIG_RT_GROUP_SCHED, but a server that
+ * runs others for some of the time. sched_rt_runtime_us has no say in that. Return: false if there
+ * is none here.
+ */
+static bool check_fair_server(struct doctor *d)
+{
+	long long runtime, period = 0, most = -1;
+
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &d->workers) ||
+		    !read_number(d, &runtime, "sys/kernel/debug/sched/fair_server/cpu%d/runtime",
+				 cpu))
+			continue;
+		read_number(d, &period, "sys/kernel/debug/sched/fair_server/cpu%d/period", cpu);
+		most = runtime > most ? runtime : most;
+	}
+	if (most < 0)
+		return false;
+	if (!most || !d->fifo) {
+		found(d, LEVEL_OK, most ?
+		      "what others may take from realtime tasks does not concern the workers" :
+		      "nothing is taken from realtime tasks for others");
+	} else {
+		found(d, LEVEL_WARNING, "other tasks may take %g ms of every %g ms from realtime ones",
+		      most / 1e6, period / 1e6);
+		explain(d, "a worker that is busy all the time is stopped for so long at once",
+			"for each CPU of the workers, if these are theirs alone: echo 0 >/sys/kernel/debug/sched/fair_server/cpuN/runtime");
+	}
+	return true;
+}
+
 static void check_throttling(struct doctor *d)
 {
 	long long runtime = 950000, period = RT_PERIOD_US;
 
+	if (check_fair_server(d))
+		return;
 	read_number(d, &runtime, "proc/sys/kernel/sched_rt_runtime_us");
 	read_number(d, &period, "proc/sys/kernel/sched_rt_period_us");
 	if (runtime < 0 || runtime >= period) {

@@ -141,6 +141,12 @@ case_of "workers everywhere" isolation "note note" "cpus= without one CPU" all_w
 
 throttled() { put proc/sys/kernel/sched_rt_runtime_us 950000; }
 case_of "throttled" throttling warning "950 ms of every 1000 ms.*sched_rt_runtime_us=-1" throttled
+fair_server() { # runtime
+	put sys/kernel/debug/sched/fair_server/cpu3/runtime "$1"
+	put sys/kernel/debug/sched/fair_server/cpu3/period 1000000000
+}
+case_of "6.12's fair server" throttling warning "other tasks may take 50 ms of every 1000 ms.*fair_server/cpuN/runtime" fair_server 50000000
+case_of "no fair server" throttling ok "nothing is taken" fair_server 0
 case_of "as long as the period" throttling ok "not throttled" put proc/sys/kernel/sched_rt_runtime_us 1000000
 not_concerned() { throttled; put sys/module/bitnet/parameters/policy other; }
 case_of "of no concern" throttling ok "does not concern" not_concerned

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * preempt.c - a realtime token that comes in the middle of another user's long prompt waits for no
+ * more than the layer in flight, as the tracepoints tell
+ */
+#include <sys/wait.h>
+
+#include "device.h"
+#include "bn_sched.h"
+
+#define TRACING		"/sys/kernel/tracing/"
+#define NAME		"preempt"
+#define MS		1000000ULL
+#define MAX_WAITS	1000
+
+static const struct t_shape shape = {
+	.n_layers = 8, .hidden = 512, .ffn = 2048, .n_heads = 8, .n_kv_heads = 8, .head_dim = 64,
+	.vocab = 512, .max_ctx = 2112, .flags = BITNET_IMAGE_F_TIED,
+};
+
+static volatile int *stop;
+static uint32_t prompt[2048], n_prompt;
+
+/* Another user, always in the middle of a prompt of 2048 tokens */
+static void read_prompts(void)
+{
+	uint32_t model, session;
+	struct bitnet_job job;
+	struct t_ring ring;
+	static struct t_result result;
+	int fd;
+
+	t_drop_privileges(3100, T_GID_BITNET);
+	fd = t_open();
+	if (t_model_open(fd, NAME, &model) || t_session_open(fd, model, n_prompt + 8, &session))
+		_exit(2);
+	t_ring_open(&ring, fd, 64, 0);
+	while (!*stop) {
+		job = t_generate(session, prompt, n_prompt, 1, 1);
+		if (t_run(&ring, &job, &result) || t_session_rewind(fd, session, 0))
+			_exit(3);
+	}
+	_exit(0);
+}
+
+static void make_claims(uint32_t n)
+{
+	uint32_t model, session, failed = 0;
+	static struct t_result result;
+	uint64_t seed = 3;
+	struct t_ring ring;
+	int fd = t_open();
+
+	is(t_model_open(fd, NAME, &model), 0, "the model is opened");
+	is(t_session_open(fd, model, 16, &session), 0, "a session");
+	t_ring_open(&ring, fd, 64, 0);
+	while (n--) {
+		struct bitnet_job job = t_generate(session, prompt, 1, 1, 1);
+
+		t_sleep_ns(2 * MS + t_random(&seed) % (20 * MS));
+		job.job_class = BITNET_CLASS_REALTIME;
+		job.first_token_ns = job.period_ns = 60000 * MS;
+		failed += t_run(&ring, &job, &result) || result.n != 1;
+		failed += !!t_session_rewind(fd, session, 0);
+	}
+	is(failed, 0, "all realtime tokens came");
+	t_ring_unmap(&ring);
+	close(fd);
+}
+
+static void put(const char *file, const char *text)
+{
+	FILE *f = fopen(file, "we");
+
+	if (!f || fputs(text, f) < 0 || fclose(f))
+		bail("%s: %s", file, strerror(errno));
+}
+
+static uint64_t field(const char *line, const char *name)
+{
+	char key[32];
+	const char *at;
+
+	snprintf(key, sizeof(key), " %s=", name);
+	at = strstr(line, key);
+	if (!at)
+		bail("no %s in: %s", name, line);
+	return strtoull(at + strlen(key), NULL, 10);
+}
+
+/*
+ * What the trace tells
+ * @busy:	a step that is not for a claim is in flight
+ * @arrived:	when a realtime job came during such a step that has not been served; 0: none
+ * @passed:	layers that have begun since
+ */
+static struct {
+	bool busy;
+	uint64_t arrived, passed, most_passed, layer_ns, wait[MAX_WAITS];
+	uint32_t n;
+} told;
+
+static void take(const char *line)
+{
+	if (!strncmp(line, "bitnet_admit:", 13)) {
+		if (told.busy)
+			told.arrived = field(line, "now_ns");
+		told.passed = 0;
+	} else if (!strncmp(line, "bitnet_sched_layer:", 19)) {
+		told.passed += !field(line, "yields");
+	} else if (!strncmp(line, "bitnet_sched_cost:", 18)) {
+		if (!field(line, "what") && field(line, "rows") && field(line, "ns") > told.layer_ns)
+			told.layer_ns = field(line, "ns");
+	} else if (!strncmp(line, "bitnet_sched_plan:", 18)) {
+		told.busy = !field(line, "claim") && (field(line, "jobs") ||
+						      field(line, "resumed") < BN_ASIDE_NONE);
+		if (!told.arrived || !field(line, "claim"))
+			return;
+		if (told.n < MAX_WAITS)
+			told.wait[told.n++] = field(line, "now_ns") - told.arrived;
+		if (told.passed > told.most_passed)
+			told.most_passed = told.passed;
+		told.arrived = 0;
+	}
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void read_trace(void)
+{
+	FILE *f = fopen(TRACING "trace", "re");
+	char line[1024];
+
+	if (!f)
+		bail("trace: %s", strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		const char *at = strstr(line, ": bitnet_");
+
+		if (at)
+			take(at + 2);
+	}
+	fclose(f);
+	qsort(told.wait, told.n, sizeof(*told.wait), by_size);
+}
+
+int main(void)
+{
+	struct t_leaks before = t_leaks_start();
+	uint32_t id, n = t_release_size() ? 500 : t_is_uml() ? 60 : 12;
+	struct t_image image;
+	uint64_t seed = 1;
+	int fd, status;
+	pid_t pid;
+
+	if (access(TRACING "events/bitnet/bitnet_sched_plan", F_OK))
+		skip_all("no tracing in this kernel");
+	/* Where vectors are emulated: as long, but of fewer tokens */
+	n_prompt = t_is_uml() || t_release_size() ? 2048 : 256;
+	for (uint32_t i = 0; i < n_prompt; i++)
+		prompt[i] = t_random(&seed) % shape.vocab;
+	stop = mmap(NULL, T_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	image = t_image_random(&shape);
+	fd = t_open();
+	is(t_model_load(fd, &image, BITNET_MODEL_F_SHARED, NAME, &id), 0, "a shared model");
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		read_prompts();
+	put(TRACING "tracing_on", "0");
+	put(TRACING "trace", "");
+	put(TRACING "trace_clock", "counter");
+	put(TRACING "buffer_size_kb", "16384");
+	put(TRACING "events/bitnet/enable", "1");
+	put(TRACING "tracing_on", "1");
+	make_claims(n);
+	put(TRACING "tracing_on", "0");
+	put(TRACING "events/bitnet/enable", "0");
+	*stop = 1;
+	waitpid(pid, &status, 0);
+	is(status, 0, "the other user has read his prompts");
+	read_trace();
+	put(TRACING "trace", "");
+	put(TRACING "trace_clock", "local");
+	is(t_model_unload(fd, NAME), 0, "UNLOAD");
+	close(fd);
+
+	ok(told.n >= n / 2, "%u of %u tokens came in the middle of a step of another user", told.n, n);
+	is(told.most_passed, 0, "none let another layer begin before it");
+	/* In the middle of a layer, on average; the host may take the CPU away in any of them. */
+	ok(told.n && told.wait[told.n / 2] <= told.layer_ns,
+	   "its step began after %llu us, median; %llu at most; a layer takes up to %llu",
+	   (unsigned long long)told.wait[told.n / 2] / 1000,
+	   (unsigned long long)told.wait[told.n ? told.n - 1 : 0] / 1000,
+	   (unsigned long long)told.layer_ns / 1000);
+	ok(t_leaks_none(&before), "nothing is left");
+	return done();
+}
