@@ -69,6 +69,7 @@
 #define BITNET_USER_SESSIONS	512
 #define BITNET_USER_JOBS	2048
 #define BITNET_USER_RING_BYTES	(512ULL << 20)
+#define BITNET_USER_REALTIME_PPM 500000
 
 #define BITNET_MAX_STRUCT_BYTES	4096	/* of any ioctl, as callers of the future may know it */
 #define BITNET_JOB_SIZE_V1	offsetofend(struct bitnet_job, stop_tokens) /* as first released */
@@ -90,6 +91,7 @@ enum bitnet_resource {
 	BITNET_RES_RING_BYTES,
 	BITNET_RES_PINNED_BYTES,
 	BITNET_RES_KV_BYTES,
+	BITNET_RES_REALTIME_PPM,	/* of the workers' time, for accepted REALTIME jobs */
 	BITNET_RES_COUNT,
 };
 
@@ -332,6 +334,7 @@ enum bitnet_state {
  * @entry_node:	in the list of jobs that just ended, until they are put without the lock
  * @realtime_node: in bitnet.realtime, if REALTIME, from before it is accepted until it ends
  * @release_ns, @due_ns: of its next token, see struct bn_demand
+ * @realtime_ppm: what its user is charged for it
  * @demand:	its claim, as of the last bitnet_queue_look_locked(); NULL: none
  */
 struct bitnet_kjob {
@@ -361,6 +364,7 @@ struct bitnet_kjob {
 	struct llist_node later_node;
 	struct list_head realtime_node;
 	u64 release_ns, due_ns;
+	u32 realtime_ppm;
 	struct bn_demand *demand;
 	u32 step_row;			/* its first one in the step, or in the one put aside */
 	u32 step_rows;

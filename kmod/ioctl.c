@@ -25,7 +25,7 @@ static_assert(sizeof(struct bitnet_job) == 184);
 static_assert(sizeof(struct bitnet_submit) == 48);
 static_assert(sizeof(struct bitnet_cancel) == 24);
 static_assert(sizeof(struct bitnet_wait) == 24);
-static_assert(sizeof(struct bitnet_stats) == 512);
+static_assert(sizeof(struct bitnet_stats) == 528);
 static_assert(sizeof(struct bitnet_run) == 40);
 
 static int info(struct bitnet_call *call)
@@ -141,7 +141,7 @@ long bitnet_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	unsigned int nr = _IOC_NR(cmd);
 	int err;
 
-	BUILD_BUG_ON(sizeof(u) > 512);
+	BUILD_BUG_ON(sizeof(u) > 576);
 	if (cmd != _IO(BITNET_IOC_TYPE, nr) || nr >= ARRAY_SIZE(ops))
 		return -ENOTTY;
 	op = &ops[array_index_nospec(nr, ARRAY_SIZE(ops))];

@@ -71,6 +71,7 @@ static int __init limits_init(void)
 		bitnet.limit[BITNET_RES_PINNED_BYTES] / 100 * user_percent;
 	bitnet.limit_start[BITNET_RES_KV_BYTES] =
 		bitnet.limit[BITNET_RES_KV_BYTES] / 100 * user_percent;
+	bitnet.limit_start[BITNET_RES_REALTIME_PPM] = BITNET_USER_REALTIME_PPM;
 	memcpy(bitnet.limit_user, bitnet.limit_start, sizeof(bitnet.limit_user));
 	bitnet.batch_floor_ppm = BITNET_BATCH_FLOOR_PPM;
 	return 0;

@@ -58,6 +58,7 @@ static const struct {
 	{ BITNET_A_MAX_JOBS, BITNET_RES_JOBS, BITNET_LIMIT_JOBS },
 	{ BITNET_A_MAX_KV_BYTES, BITNET_RES_KV_BYTES, BITNET_LIMIT_KV_BYTES },
 	{ BITNET_A_MAX_PINNED_BYTES, BITNET_RES_PINNED_BYTES, BITNET_LIMIT_PINNED_BYTES },
+	{ BITNET_A_MAX_REALTIME_PPM, BITNET_RES_REALTIME_PPM, BITNET_LIMIT_REALTIME_PPM },
 };
 
 static int put_u64(struct sk_buff *skb, int attr, u64 value)
@@ -263,6 +264,7 @@ static int dump_user(const struct bitnet_user *user, void *arg)
 	    put_account(skb, &user->count) ||
 	    put_u64(skb, BITNET_A_KV_BYTES, user->used[BITNET_RES_KV_BYTES]) ||
 	    put_u64(skb, BITNET_A_PINNED_BYTES, user->used[BITNET_RES_PINNED_BYTES]) ||
+	    put_u64(skb, BITNET_A_REALTIME_PPM, user->used[BITNET_RES_REALTIME_PPM]) ||
 	    put_limits(skb, user)) {
 		genlmsg_cancel(skb, head);
 		return -EMSGSIZE;
@@ -362,12 +364,13 @@ static const struct nla_policy no_policy[BITNET_A_PAD + 1] = {
 	[BITNET_A_PAD] = { .type = NLA_REJECT },
 };
 
-static const struct nla_policy limits_policy[BITNET_A_MAX_PINNED_BYTES + 1] = {
+static const struct nla_policy limits_policy[BITNET_A_MAX_REALTIME_PPM + 1] = {
 	[BITNET_A_UID] = { .type = NLA_U32 },
 	[BITNET_A_MAX_SESSIONS] = { .type = NLA_U64 },
 	[BITNET_A_MAX_JOBS] = { .type = NLA_U64 },
 	[BITNET_A_MAX_KV_BYTES] = { .type = NLA_U64 },
 	[BITNET_A_MAX_PINNED_BYTES] = { .type = NLA_U64 },
+	[BITNET_A_MAX_REALTIME_PPM] = { .type = NLA_U64 },
 };
 
 static const struct nla_policy workers_policy[BITNET_A_CPUS + 1] = {

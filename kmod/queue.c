@@ -135,6 +135,15 @@ void bitnet_queue_look_locked(struct bn_sched *s, u64 now, struct bn_sched_waiti
 		*waiting = w;
 }
 
+/*
+ * What @token_ns in every period are of the workers' time. What is more than all of it, the policy
+ * refuses.
+ */
+static u32 share_of(const struct bitnet_kjob *job, u64 token_ns)
+{
+	return min_t(u64, div64_u64(token_ns * 1000000, job->period_ns), 1000000) + 1;
+}
+
 /**
  * bitnet_realtime_admit_locked() - accept a REALTIME job, or not
  * @job:	prepared; its time begins now
@@ -157,6 +166,14 @@ int bitnet_realtime_admit_locked(struct bitnet_kjob *job, struct bitnet_refusal 
 		refusal->why = BITNET_REFUSED_REALTIME;
 		return -EDQUOT;
 	}
+	job->realtime_ppm = share_of(job, refusal->step_ns);
+	if (refusal->step_ns <= job->period_ns &&
+	    bitnet_charge_locked(job->file->user, BITNET_RES_REALTIME_PPM, job->realtime_ppm)) {
+		refusal->why = BITNET_REFUSED_SHARE;
+		refusal->load_ppm = job->file->user->used[BITNET_RES_REALTIME_PPM] +
+				    job->realtime_ppm;
+		return -EDQUOT;
+	}
 	job->release_ns = now;
 	job->due_ns = now + job->first_token_ns;
 	list_for_each_entry(other, &bitnet.realtime, realtime_node)
@@ -169,6 +186,9 @@ int bitnet_realtime_admit_locked(struct bitnet_kjob *job, struct bitnet_refusal 
 	refusal->load_ppm = min_t(u64, load, U32_MAX);
 	trace_bitnet_admit(job, verdict, refusal->load_ppm, refusal->step_ns, now, piece, busy);
 	if (verdict != BN_ADMITTED) {
+		if (refusal->step_ns <= job->period_ns)
+			bitnet_uncharge_locked(job->file->user, BITNET_RES_REALTIME_PPM,
+					       job->realtime_ppm);
 		refusal->why = verdict == BN_REFUSED_PERIOD ? BITNET_REFUSED_PERIOD :
 							      BITNET_REFUSED_LOAD;
 		return -EDQUOT;
@@ -186,6 +206,7 @@ void bitnet_realtime_leave_locked(struct bitnet_kjob *job)
 		return;
 	list_del_init(&job->realtime_node);
 	bitnet.n_realtime--;
+	bitnet_uncharge_locked(job->file->user, BITNET_RES_REALTIME_PPM, job->realtime_ppm);
 }
 
 /**

@@ -39,6 +39,8 @@ static void fill_limits_locked(struct bitnet_stats *u, const struct bitnet_user 
 	u->out_limit_jobs = bitnet_user_limit_locked(user, BITNET_RES_JOBS);
 	u->out_limit_kv_bytes = bitnet_user_limit_locked(user, BITNET_RES_KV_BYTES);
 	u->out_limit_pinned_bytes = bitnet_user_limit_locked(user, BITNET_RES_PINNED_BYTES);
+	u->out_limit_realtime_ppm = bitnet_user_limit_locked(user, BITNET_RES_REALTIME_PPM);
+	u->out_realtime_ppm = user->used[BITNET_RES_REALTIME_PPM];
 }
 
 static void fill_file_locked(struct bitnet_stats *u, const struct bitnet_file *file)

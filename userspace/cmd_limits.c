@@ -16,7 +16,7 @@
 
 /* One limit of each kind, as typed; NULL: not given. */
 struct limits_values {
-	const char *user, *sessions, *jobs, *kv_bytes, *pinned_bytes;
+	const char *user, *sessions, *jobs, *kv_bytes, *pinned_bytes, *realtime;
 	bool by_default;
 	uint32_t floor_percent_ppm;
 };
@@ -34,45 +34,66 @@ const struct arg limits_args[] = {
 	    "at most so much memory for contexts, such as 512M or 4G, or none"),
 	ARG("pinned-bytes", 0, ARG_STRING, struct limits_values, pinned_bytes, "SIZE",
 	    "at most so much pinned memory of models, or none"),
+	ARG("realtime", 0, ARG_STRING, struct limits_values, realtime, "PERCENT",
+	    "at most so much of the workers' time for realtime jobs, or none"),
 	ARG("batch-floor", 0, ARG_PPM, struct limits_values, floor_percent_ppm, "PERCENT",
 	    "share that batch jobs get at least, 0 to 50", .max = MAX_FLOOR_PERCENT * BITNET_PPM),
 	{ 0 }
 };
+
+enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_PPM };
 
 static const struct kind {
 	const char *key, *option;
 	size_t typed, value;	/* offsets in struct limits_values, struct bitnet_limits */
 	uint32_t bit;
 	int attr;		/* the limit's */
-	bool bytes;
+	enum unit unit;
 } kinds[] = {
 	{ "sessions", "sessions", offsetof(struct limits_values, sessions),
 	  offsetof(struct bitnet_limits, sessions), BITNET_LIMIT_SESSIONS, BITNET_A_MAX_SESSIONS,
-	  false },
+	  UNIT_COUNT },
 	{ "jobs", "jobs", offsetof(struct limits_values, jobs),
-	  offsetof(struct bitnet_limits, jobs), BITNET_LIMIT_JOBS, BITNET_A_MAX_JOBS, false },
+	  offsetof(struct bitnet_limits, jobs), BITNET_LIMIT_JOBS, BITNET_A_MAX_JOBS, UNIT_COUNT },
 	{ "kv_bytes", "kv-bytes", offsetof(struct limits_values, kv_bytes),
 	  offsetof(struct bitnet_limits, kv_bytes), BITNET_LIMIT_KV_BYTES, BITNET_A_MAX_KV_BYTES,
-	  true },
+	  UNIT_BYTES },
 	{ "pinned_bytes", "pinned-bytes", offsetof(struct limits_values, pinned_bytes),
 	  offsetof(struct bitnet_limits, pinned_bytes), BITNET_LIMIT_PINNED_BYTES,
-	  BITNET_A_MAX_PINNED_BYTES, true },
+	  BITNET_A_MAX_PINNED_BYTES, UNIT_BYTES },
+	{ "realtime_ppm", "realtime", offsetof(struct limits_values, realtime),
+	  offsetof(struct bitnet_limits, realtime_ppm), BITNET_LIMIT_REALTIME_PPM,
+	  BITNET_A_MAX_REALTIME_PPM, UNIT_PPM },
 };
 
 #define N_KINDS	(sizeof(kinds) / sizeof(kinds[0]))
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
+static int parse_amount(const struct kind *k, const char *typed, uint64_t *value)
+{
+	if (k->unit == UNIT_BYTES)
+		return args_size(typed, value);
+	if (args_number(typed, value) || (k->unit == UNIT_PPM && *value > 100))
+		return -EINVAL;
+	if (k->unit == UNIT_PPM)
+		*value *= BITNET_PPM / 100;
+	return 0;
+}
+
 static int parse_limit(const struct kind *k, const char *typed, struct bitnet_limits *limits,
 		       struct bitnet_error *err)
 {
+	static const char *const expected[] = {
+		[UNIT_COUNT] = "a whole number, or none",
+		[UNIT_BYTES] = "a size such as 512M, or none",
+		[UNIT_PPM] = "a percentage, 0 to 100, or none",
+	};
 	uint64_t value = BITNET_LIMIT_NONE;
 
-	if (strcmp(typed, "none") &&
-	    (k->bytes ? args_size(typed, &value) : args_number(typed, &value)))
+	if (strcmp(typed, "none") && parse_amount(k, typed, &value))
 		return bitnet_error_set(err, EINVAL, "--%s: '%s' is not %s", k->option, typed,
-					k->bytes ? "a size such as 512M, or none" :
-						   "a whole number, or none");
+					expected[k->unit]);
 	memcpy((char *)limits + k->value, &value, sizeof(value));
 	limits->which |= k->bit;
 	return 0;
@@ -154,6 +175,7 @@ static int on_user(void *arg, int cmd, const struct bitnet_nl_attrs *attrs)
 		{ BITNET_A_FILES, "files" }, { BITNET_A_MODELS, "models" },
 		{ BITNET_A_SESSIONS, "sessions" }, { BITNET_A_JOBS, "jobs" },
 		{ BITNET_A_KV_BYTES, "kv_bytes" }, { BITNET_A_PINNED_BYTES, "pinned_bytes" },
+		{ BITNET_A_REALTIME_PPM, "realtime_ppm" },
 		{ BITNET_A_TOKENS_IN, "tokens_in" }, { BITNET_A_TOKENS_OUT, "tokens_out" },
 		{ BITNET_A_CPU_NS, "cpu_ns" }, { BITNET_A_QUEUE_NS, "queue_ns" },
 		{ BITNET_A_LATE, "late" }, { BITNET_A_REALTIME_TOKENS, "realtime_tokens" },
@@ -199,6 +221,7 @@ static int add_myself(json_t *users, struct bitnet_error *err)
 	SET("jobs", s.out_jobs);
 	SET("kv_bytes", s.out_kv_bytes);
 	SET("pinned_bytes", s.out_pinned_bytes);
+	SET("realtime_ppm", s.out_realtime_ppm);
 	SET("tokens_in", s.out_tokens_in);
 	SET("tokens_out", s.out_tokens_out);
 	SET("cpu_ns", s.out_cpu_ns);
@@ -207,11 +230,12 @@ static int add_myself(json_t *users, struct bitnet_error *err)
 	SET("realtime_tokens", s.out_realtime_tokens);
 #undef SET
 	json_object_set_new(j, "limits",
-			    json_pack("{s:I, s:I, s:I, s:I}", "sessions",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "sessions",
 				      (json_int_t)s.out_limit_sessions, "jobs",
 				      (json_int_t)s.out_limit_jobs, "kv_bytes",
 				      (json_int_t)s.out_limit_kv_bytes, "pinned_bytes",
-				      (json_int_t)s.out_limit_pinned_bytes));
+				      (json_int_t)s.out_limit_pinned_bytes, "realtime_ppm",
+				      (json_int_t)s.out_limit_realtime_ppm));
 	json_array_append_new(users, j);
 	return 0;
 }
@@ -259,9 +283,12 @@ static bool is_own(const json_t *user, const char *key)
 
 static const char *amount(const struct kind *k, json_int_t n, char text[24])
 {
-	if (k->bytes)
+	if (k->unit == UNIT_BYTES)
 		return out_size(n);
-	snprintf(text, 24, "%lld", (long long)n);
+	if (k->unit == UNIT_PPM)
+		snprintf(text, 24, "%.3g%%", n * 100.0 / BITNET_PPM);
+	else
+		snprintf(text, 24, "%lld", (long long)n);
 	return text;
 }
 
@@ -273,7 +300,7 @@ static void print_limit(const struct kind *k, const json_t *user, const json_t *
 	snprintf(text, sizeof(text), "%s%s%s%s", user ? amount(k, number(user, k->key), used) : "",
 		 user ? "/" : "", amount(k, number(limits, k->key), most),
 		 is_own(user, k->key) ? "*" : "");
-	printf(" %*s", k->bytes ? 18 : 11, text);
+	printf(" %*s", k->unit == UNIT_BYTES ? 18 : 11, text);
 }
 
 static void print_row(const char *name, const json_t *user, const json_t *limits)
@@ -296,8 +323,8 @@ static void print_plain(const json_t *view)
 
 	printf("batch jobs get at least %g %% while any waits\n\n",
 	       number(view, "batch_floor_ppm") * 100.0 / BITNET_PPM);
-	printf("%s%-12s %11s %11s %18s %18s %9s %9s %8s %6s%s\n", out_style(STYLE_BOLD), "USER",
-	       "SESSIONS", "JOBS", "CONTEXTS", "PINNED", "TOKENS-IN", "OUT", "CPU-S", "LATE",
+	printf("%s%-12s %11s %11s %18s %18s %11s %9s %9s %8s %6s%s\n", out_style(STYLE_BOLD), "USER",
+	       "SESSIONS", "JOBS", "CONTEXTS", "PINNED", "REALTIME", "TOKENS-IN", "OUT", "CPU-S", "LATE",
 	       out_style(STYLE_PLAIN));
 	print_row("default", NULL, json_object_get(view, "default"));
 	json_array_foreach(users, i, u) {

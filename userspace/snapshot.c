@@ -72,6 +72,8 @@ static const struct record_field user_fields[] = {
 	{ BITNET_A_MAX_JOBS, "max_jobs" },
 	{ BITNET_A_MAX_KV_BYTES, "max_kv_bytes" },
 	{ BITNET_A_MAX_PINNED_BYTES, "max_pinned_bytes" },
+	{ BITNET_A_REALTIME_PPM, "realtime_ppm" },
+	{ BITNET_A_MAX_REALTIME_PPM, "max_realtime_ppm" },
 	{ 0 }
 };
 

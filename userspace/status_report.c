@@ -107,6 +107,7 @@ static void check_limits(struct report *r)
 		{ BITNET_A_JOBS, BITNET_A_MAX_JOBS, "jobs" },
 		{ BITNET_A_KV_BYTES, BITNET_A_MAX_KV_BYTES, "context memory" },
 		{ BITNET_A_PINNED_BYTES, BITNET_A_MAX_PINNED_BYTES, "pinned memory" },
+		{ BITNET_A_REALTIME_PPM, BITNET_A_MAX_REALTIME_PPM, "share of realtime jobs" },
 	};
 	const struct records *users = &r->now->list[SNAPSHOT_USERS];
 	const struct record *u;

@@ -167,7 +167,7 @@
 	FIELD(bitnet_wait, min_entries, 8, 4)					\
 	FIELD(bitnet_wait, out_entries, 12, 4)					\
 	FIELD(bitnet_wait, timeout_ns, 16, 8)					\
-	STRUCT(bitnet_stats, 512)						\
+	STRUCT(bitnet_stats, 528)						\
 	FIELD(bitnet_stats, size, 0, 4)						\
 	FIELD(bitnet_stats, flags, 4, 4)					\
 	FIELD(bitnet_stats, out_models, 8, 4)					\
@@ -195,6 +195,8 @@
 	FIELD(bitnet_stats, out_limit_jobs, 488, 8)				\
 	FIELD(bitnet_stats, out_limit_kv_bytes, 496, 8)				\
 	FIELD(bitnet_stats, out_limit_pinned_bytes, 504, 8)			\
+	FIELD(bitnet_stats, out_limit_realtime_ppm, 512, 8)			\
+	FIELD(bitnet_stats, out_realtime_ppm, 520, 8)				\
 	STRUCT(bitnet_run, 40)							\
 	FIELD(bitnet_run, size, 0, 4)						\
 	FIELD(bitnet_run, flags, 4, 4)						\
@@ -293,6 +295,7 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_REFUSED_LOAD, 2),
 	NUMBER(BITNET_REFUSED_PERIOD, 3),
 	NUMBER(BITNET_REFUSED_REALTIME, 4),
+	NUMBER(BITNET_REFUSED_SHARE, 5),
 	NUMBER(BITNET_STATS_F_SESSION, 1),
 	NUMBER(BITNET_STATS_F_USER, 2),
 	NUMBER(BITNET_ENTRY_F_LATE, 1),
@@ -396,11 +399,14 @@ static const struct number numbers[] = {
 	NUMBER(BITNET_A_THROTTLED_NS, 46),
 	NUMBER(BITNET_A_LATE_NS, 47),
 	NUMBER(BITNET_A_OWN_LIMITS, 48),
+	NUMBER(BITNET_A_REALTIME_PPM, 49),
+	NUMBER(BITNET_A_MAX_REALTIME_PPM, 50),
 	NUMBER(BITNET_LIMIT_NONE, UINT64_MAX),
 	NUMBER(BITNET_LIMIT_SESSIONS, 1),
 	NUMBER(BITNET_LIMIT_JOBS, 2),
 	NUMBER(BITNET_LIMIT_KV_BYTES, 4),
 	NUMBER(BITNET_LIMIT_PINNED_BYTES, 8),
+	NUMBER(BITNET_LIMIT_REALTIME_PPM, 16),
 	NUMBER(BITNET_IMAGE_VERSION, 2),
 	NUMBER(BITNET_IMAGE_ALIGN, 64),
 	NUMBER(BITNET_IMAGE_PAGE, 4096),

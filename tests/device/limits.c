@@ -131,6 +131,41 @@ static int try_bytes(void *arg)
 	return t_session_open(fd, model, 0, NULL) == -EDQUOT ? 0 : 4;
 }
 
+/* A REALTIME job that needs a hundredth of the workers' time: 0, or why it is refused */
+static uint32_t submit_realtime(struct t_client *c, uint64_t user_data, uint64_t step_ns,
+				struct bitnet_submit *submit)
+{
+	static const uint32_t tokens[2] = { 1, 2 };
+	struct bitnet_job job = t_generate(c->session, tokens, 2, 200, user_data);
+
+	job.job_class = BITNET_CLASS_REALTIME;
+	job.period_ns = 100 * step_ns + BITNET_MIN_PERIOD_NS;
+	job.first_token_ns = 1000 * job.period_ns;
+	*submit = (struct bitnet_submit){
+		.size = sizeof(*submit),
+		.jobs = t_pointer(&job),
+		.count = 1,
+		.job_size = sizeof(job),
+	};
+	if (t_ioctl(c->fd, BITNET_IOC_SUBMIT, submit))
+		bail("SUBMIT");
+	return submit->out_refusal;
+}
+
+static int try_realtime(void *arg)
+{
+	const struct visit *v = arg;
+	struct bitnet_submit submit;
+	struct t_client c;
+	uint32_t why;
+
+	become(v->uid);
+	t_client_open(&c, &image, 1024);
+	why = submit_realtime(&c, 1, 10000000, &submit);
+	t_client_close(&c);
+	return why != (v->n ? 0 : BITNET_REFUSED_SHARE);
+}
+
 static int as_user(void *arg)
 {
 	const uint32_t uid = *(uint32_t *)arg;
@@ -251,11 +286,52 @@ static void check_kinds(void)
 	is(set_limit(UID_A, BITNET_A_MAX_PINNED_BYTES, BITNET_LIMIT_NONE), 0, "removed");
 }
 
+/* How much of the workers' time one user's REALTIME jobs may need */
+static void check_realtime(void)
+{
+	struct bitnet_submit submit;
+	struct t_client c, d;
+	uint64_t share;
+
+	visits(try_realtime, UID_A, 1, "a realtime job");
+	is(set_limit(UID_A, BITNET_A_MAX_REALTIME_PPM, 0), 0, "no share of his own");
+	visits(try_realtime, UID_A, 0, "no realtime job");
+	visits(try_realtime, UID_B, 1, "as before");
+	is(set_limit(UID_A, BITNET_A_MAX_REALTIME_PPM, BITNET_LIMIT_NONE), 0, "removed");
+	is(set_limit(UID_DEFAULT, BITNET_A_MAX_REALTIME_PPM, 0), 0, "no share for anybody");
+	visits(try_realtime, UID_B, 0, "no realtime job");
+
+	/* In rings that are soon full: the jobs stay. */
+	t_client_open(&c, &image, 8);
+	t_client_open(&d, &image, 8);
+	is(submit_realtime(&c, 1, 10000000, &submit), 0, "the default does not bind root");
+	share = user_stats(c.fd).out_realtime_ppm;
+	ok(share > 0, "STATS tells what it needs: %llu ppm", (unsigned long long)share);
+	is(ask(sk, BITNET_CMD_GET_USERS, NLM_F_DUMP, &answer), 0, "GET_USERS");
+	if (ok(find_number(&answer, BITNET_A_UID, 0), "root"))
+		is(find_number(&answer, BITNET_A_UID, 0)->number[BITNET_A_REALTIME_PPM], share,
+		   "so does GET_USERS");
+	is(set_limit(0, BITNET_A_MAX_REALTIME_PPM, share + share / 2), 0, "half as much again");
+	is(user_stats(c.fd).out_limit_realtime_ppm, share + share / 2, "STATS tells it");
+	is(submit_realtime(&d, 2, 5000000, &submit), BITNET_REFUSED_SHARE,
+	   "one that needs as much again is refused");
+	ok(submit.out_error == -EDQUOT && submit.out_load_ppm > share + share / 2,
+	   "for the %u ppm that both would need", submit.out_load_ppm);
+	t_cancel(c.fd, 1, NULL);
+	is(user_stats(c.fd).out_realtime_ppm, 0, "the first is gone");
+	is(submit_realtime(&d, 2, 10000000, &submit), 0, "now one is accepted");
+	t_client_close(&c);
+	t_client_close(&d);
+	is(set_limit(0, BITNET_A_MAX_REALTIME_PPM, BITNET_LIMIT_NONE), 0, "removed");
+	is(set_limit(UID_DEFAULT, BITNET_A_MAX_REALTIME_PPM, BITNET_LIMIT_NONE), 0, "removed");
+}
+
 static void check_dump(void)
 {
 	const uint64_t attrs = BIT(BITNET_A_UID) | BIT(BITNET_A_FILES) | BIT(BITNET_A_MODELS) |
 		BIT(BITNET_A_SESSIONS) | BIT(BITNET_A_JOBS) | BIT(BITNET_A_KV_BYTES) |
-		BIT(BITNET_A_PINNED_BYTES) | BIT(BITNET_A_OWN_LIMITS) | ACCOUNT_ATTRS | LIMIT_ATTRS;
+		BIT(BITNET_A_PINNED_BYTES) | BIT(BITNET_A_REALTIME_PPM) |
+		BIT(BITNET_A_OWN_LIMITS) | ACCOUNT_ATTRS | LIMIT_ATTRS;
 	const uint32_t tokens[2] = { 1, 2 };
 	static struct t_result r;
 	const struct message *m;
@@ -388,6 +464,7 @@ int main(void)
 	check_dump();
 	check_whom();
 	check_kinds();
+	check_realtime();
 	check_many();
 	check_requests();
 	is(t_in_child(as_user, &uid), 0, "an ordinary user sets nothing");

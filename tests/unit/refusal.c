@@ -25,6 +25,9 @@ int main(void)
 		  "--first-token" },
 		{ { .out_refusal = BITNET_REFUSED_REALTIME },
 		  "the device has as many realtime jobs as it accepts already", "wait" },
+		{ { .out_refusal = BITNET_REFUSED_SHARE, .out_load_ppm = 612000 },
+		  "your realtime jobs would need 61 % of this machine's time, more than one user may have",
+		  "bitnetctl limits" },
 		{ { .out_refusal = BITNET_REFUSED_JOBS }, "too many unfinished jobs",
 		  "bitnetctl info" },
 		/* an older module, or a reason of a newer one */

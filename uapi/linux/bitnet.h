@@ -430,7 +430,9 @@ struct bitnet_ring_setup {
  * token is the job's realtime claim no sooner than one period before it is due (the first: since
  * SUBMIT); ahead of that the job goes on as an INTERACTIVE one. A token that is late
  * (BITNET_ENTRY_F_LATE) moves those behind it: the next is due a period after it was made. So does
- * a full ring, of which nobody but the job itself takes harm.
+ * a full ring, of which nobody but the job itself takes harm. It takes no privilege; how much of the
+ * workers' time the REALTIME jobs of one user may need together is limited (half, unless the
+ * administrator sets another share for a user or for all; 0 forbids them).
  */
 #define BITNET_CLASS_INTERACTIVE 0
 #define BITNET_CLASS_BATCH	1
@@ -523,6 +525,7 @@ struct bitnet_job {
 #define BITNET_REFUSED_LOAD	2	/* REALTIME: too much together with those accepted */
 #define BITNET_REFUSED_PERIOD	3	/* REALTIME: shorter than its own tokens take */
 #define BITNET_REFUSED_REALTIME	4	/* REALTIME: too many of them */
+#define BITNET_REFUSED_SHARE	5	/* REALTIME: more than one user may have */
 
 /**
  * struct bitnet_submit - BITNET_IOC_SUBMIT: hand in jobs
@@ -660,7 +663,9 @@ struct bitnet_wait {
  *			bitnet_genl.h): sessions ...
  * @out_limit_jobs:	... accepted, unfinished jobs ...
  * @out_limit_kv_bytes:	... key/value cache bytes ...
- * @out_limit_pinned_bytes: ... and pinned image bytes
+ * @out_limit_pinned_bytes: ... pinned image bytes ...
+ * @out_limit_realtime_ppm: ... and the share of the workers' time that REALTIME jobs need
+ * @out_realtime_ppm:	what they need now; of the user, whatever is asked for
  *
  * Of a user, counters begin when none of his files was open. Of a session, models, sessions and
  * pinned bytes are 0.
@@ -693,6 +698,8 @@ struct bitnet_stats {
 	__aligned_u64 out_limit_jobs;
 	__aligned_u64 out_limit_kv_bytes;
 	__aligned_u64 out_limit_pinned_bytes;
+	__aligned_u64 out_limit_realtime_ppm;
+	__aligned_u64 out_realtime_ppm;
 };
 
 #endif /* _UAPI_LINUX_BITNET_H */

@@ -23,7 +23,8 @@
  *                                                      TOKENS_IN TOKENS_OUT CPU_NS QUEUE_NS LATE
  *                                                      REALTIME_TOKENS KV_BYTES PINNED_BYTES
  *                                                      MAX_SESSIONS MAX_JOBS MAX_KV_BYTES
- *                                                      MAX_PINNED_BYTES OWN_LIMITS
+ *                                                      MAX_PINNED_BYTES OWN_LIMITS REALTIME_PPM
+ *                                                      MAX_REALTIME_PPM
  *   SET_LIMITS   CAP_NET_ADMIN     UID, MAX_* to set   -
  *   SET_WORKERS  CAP_NET_ADMIN     CPUS                -
  *   SET_FLOOR    CAP_NET_ADMIN     BATCH_FLOOR         -
@@ -39,8 +40,10 @@
  * with (cpus=): these compute from now on, the others rest; at least one online must be left.
  * SET_FLOOR is the share, in ppm, that BATCH jobs get at least while any waits, at most 500000.
  *
- * GET_INFO's totals: MAX_SESSIONS MAX_JOBS MAX_KV_BYTES MAX_PINNED_BYTES (the default limits of a
- * user) BATCH_FLOOR MODELS SESSIONS JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE JOBS_FAILED
+ * REALTIME_PPM is the share of the workers' time that a user's accepted REALTIME jobs need at worst.
+ *
+ * GET_INFO's totals: MAX_SESSIONS MAX_JOBS MAX_KV_BYTES MAX_PINNED_BYTES MAX_REALTIME_PPM (the
+ * default limits of a user) BATCH_FLOOR MODELS SESSIONS JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE JOBS_FAILED
  * JOBS_CANCELLED PINNED_BYTES KV_BYTES CPU_NS STEPS SECTION_MAX_NS. Counters of GET_USERS begin
  * when none of the user's files was open.
  * GET_MODELS without CAP_NET_ADMIN lists the shared models only, without UID.
@@ -66,6 +69,7 @@
 #define BITNET_LIMIT_JOBS		(1U << 1)
 #define BITNET_LIMIT_KV_BYTES		(1U << 2)
 #define BITNET_LIMIT_PINNED_BYTES	(1U << 3)
+#define BITNET_LIMIT_REALTIME_PPM	(1U << 4)
 
 enum bitnet_genl_cmd {
 	BITNET_CMD_UNSPEC,
@@ -138,6 +142,8 @@ enum bitnet_genl_attr {
 	BITNET_A_THROTTLED_NS,		/* u64 */
 	BITNET_A_LATE_NS,		/* u64, how late a token was */
 	BITNET_A_OWN_LIMITS,		/* u32, BITNET_LIMIT_* of those set for the uid */
+	BITNET_A_REALTIME_PPM,		/* u64, share of the workers' time */
+	BITNET_A_MAX_REALTIME_PPM,	/* u64, limit of a user */
 	__BITNET_A_MAX,
 };
 #define BITNET_A_MAX (__BITNET_A_MAX - 1)

@@ -237,10 +237,11 @@ int bitnet_nl_query(struct bitnet_nl *nl, int cmd,
  * @jobs:	accepted, unfinished
  * @kv_bytes:	key/value cache
  * @pinned_bytes: images
+ * @realtime_ppm: share of the workers' time that REALTIME jobs need
  */
 struct bitnet_limits {
 	uint32_t which;
-	uint64_t sessions, jobs, kv_bytes, pinned_bytes;
+	uint64_t sessions, jobs, kv_bytes, pinned_bytes, realtime_ppm;
 };
 
 /**

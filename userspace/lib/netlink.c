@@ -219,6 +219,7 @@ int bitnet_nl_set_limits(struct bitnet_nl *nl, const uint32_t *uid,
 		{ BITNET_A_MAX_JOBS, BITNET_LIMIT_JOBS, limits->jobs },
 		{ BITNET_A_MAX_KV_BYTES, BITNET_LIMIT_KV_BYTES, limits->kv_bytes },
 		{ BITNET_A_MAX_PINNED_BYTES, BITNET_LIMIT_PINNED_BYTES, limits->pinned_bytes },
+		{ BITNET_A_MAX_REALTIME_PPM, BITNET_LIMIT_REALTIME_PPM, limits->realtime_ppm },
 	};
 	struct nl_msg *msg = new_request(nl, BITNET_CMD_SET_LIMITS);
 	struct exchange x = { 0 };

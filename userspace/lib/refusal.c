@@ -38,6 +38,15 @@ int bitnet_refusal_describe(struct bitnet_error *err, const struct bitnet_submit
 		bitnet_error_hint(
 			err, "wait until some of them have ended, or take --class interactive");
 		break;
+	case BITNET_REFUSED_SHARE:
+		bitnet_error_set(
+			err, EDQUOT,
+			"your realtime jobs would need %.0f %% of this machine's time, more than one user may have",
+			s->out_load_ppm * 100.0 / BITNET_PPM);
+		bitnet_error_hint(
+			err,
+			"ask for a longer --period, see 'bitnetctl limits', or take --class interactive");
+		break;
 	default:
 		bitnet_error_set(err, EDQUOT, "too many unfinished jobs");
 		bitnet_error_hint(
