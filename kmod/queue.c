@@ -242,9 +242,12 @@ static void add_locked(struct bitnet_cands *cands, struct bitnet_kjob *job)
 		return;
 	}
 	cands->cand[cands->n++] = (struct bn_sched_cand){
-		/* A LINEAR job shares its step with no other. */
+		/*
+		 * A LINEAR job shares its step with no other. It is not interrupted, but takes no
+		 * longer than a layer of as many rows.
+		 */
 		.model = linear ? (void *)job : (void *)job->model,
-		.costs = linear ? NULL : &job->model->costs,
+		.costs = &job->model->costs,
 		.user = (uintptr_t)file->user,
 		.user_attained = file->user->attained_ns,
 		.job_attained = file->attained_ns,

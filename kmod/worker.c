@@ -259,7 +259,8 @@ static void start_locked(u32 granted)
 		job->file->user->floor_ns = max(job->file->user->floor_ns, cand->job_attained);
 		if (job->kind == BITNET_JOB_LINEAR) {
 			engine.step->linear = job->linear;
-			join_locked(job, job->linear.rows);
+			engine.step->linear.rows = rows;
+			join_locked(job, rows);
 			break;
 		}
 		rows = rows_within_ring(job, rows);
@@ -575,13 +576,26 @@ static void post_token_locked(struct bitnet_kjob *job, const struct bn_token *to
 	bitnet_ring_post_locked(job->file, &entry);
 }
 
+/* The rows behind those that are done. Return: false if there are none. */
+static bool linear_go_on(struct bn_linear_req *req, u32 done)
+{
+	req->x += done * req->x_stride;
+	req->x_sum += done;
+	req->y += (size_t)done * req->w->rows;
+	req->rows -= done;
+	return req->rows;
+}
+
 /* Hands out what the step has made for a job that is not ended. */
 static void deliver_job_locked(struct bitnet_kjob *job, u64 now, struct list_head *ended)
 {
 	u32 n;
 
 	if (job->kind == BITNET_JOB_LINEAR) {
-		bitnet_job_end_locked(job, 0, ended);
+		if (linear_go_on(&job->linear, job->step_rows))
+			bitnet_job_run_locked(job);
+		else
+			bitnet_job_end_locked(job, 0, ended);
 		return;
 	}
 	n = bitnet_job_results_locked(job, engine.step, engine.tokens);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * preempt.c - a realtime token that comes in the middle of another user's long prompt waits for no
- * more than the layer in flight, as the tracepoints tell
+ * more than the layer in flight, as the tracepoints tell; nor for many rows of a LINEAR job
  */
 #include <sys/wait.h>
 
@@ -124,6 +124,86 @@ static void take(const char *line)
 	}
 }
 
+/* ---- LINEAR ---------------------------------------------------------------------------------- */
+
+#define LINEAR_ROWS	64
+#define LINEAR_BYTES	(LINEAR_ROWS * 512 * 4)
+
+static int8_t input[LINEAR_ROWS * 2048];
+
+static bool linear(struct t_client *c)
+{
+	static struct t_result result;
+	struct bitnet_job job = {
+		.kind = BITNET_JOB_LINEAR,
+		.user_data = 1,
+		.model_id = c->model,
+		.input = t_pointer(input),
+		.input_count = LINEAR_ROWS,
+		.matrix = BITNET_MATRIX_FFN_DOWN,
+	};
+
+	return !t_run(&c->ring, &job, &result) && result.end.kind == BITNET_ENTRY_DONE;
+}
+
+/* While there are claims to come, many rows are computed in parts; with the same product. */
+static void check_linear(uint64_t layer_ns)
+{
+	struct bitnet_job job;
+	struct bitnet_submit submit = {
+		.size = sizeof(submit),
+		.jobs = t_pointer(&job),
+		.count = 1,
+		.job_size = sizeof(job),
+	};
+	struct t_client c, claims;
+	uint64_t seed = 2, steps;
+	uint8_t *want = malloc(LINEAR_BYTES);
+	long long before;
+
+	for (uint32_t i = 0; i < sizeof(input); i++)
+		input[i] = t_random(&seed);
+	c.fd = t_open();
+	if (!want || t_model_open(c.fd, NAME, &c.model))
+		bail("setting up");
+	t_ring_open(&c.ring, c.fd, 64, LINEAR_BYTES);
+	claims.fd = t_open();
+	if (t_model_open(claims.fd, NAME, &claims.model) ||
+	    t_session_open(claims.fd, claims.model, 1024, &claims.session))
+		bail("setting up");
+	t_ring_open(&claims.ring, claims.fd, 2048, 0);
+
+	before = t_number_in(T_DEBUGFS_STATS, "steps", 0);
+	ok(linear(&c), "LINEAR of %d rows", LINEAR_ROWS);
+	is(t_number_in(T_DEBUGFS_STATS, "steps", 0) - before, 1, "in one step");
+	memcpy(want, c.ring.data, LINEAR_BYTES);
+	memset(c.ring.data, 0, LINEAR_BYTES);
+
+	/* It goes on ahead of its time all the while. */
+	job = t_generate(claims.session, prompt, 1, 1000, 1);
+	job.job_class = BITNET_CLASS_REALTIME;
+	job.period_ns = BITNET_MIN_PERIOD_NS;
+	job.first_token_ns = 60000 * MS;
+	if (t_ioctl(claims.fd, BITNET_IOC_SUBMIT, &submit))
+		bail("SUBMIT");
+	is(submit.out_refusal, BITNET_REFUSED_PERIOD, "a period that no token can keep");
+	job.period_ns = submit.out_step_ns + layer_ns / 2;
+	for (; !t_ioctl(claims.fd, BITNET_IOC_SUBMIT, &submit) && !submit.out_accepted;)
+		job.period_ns = job.period_ns * 5 / 4;
+	before = t_number_in(T_DEBUGFS_STATS, "steps", 0) -
+		 (long long)t_stats(claims.fd).out_realtime_tokens;
+	ok(linear(&c), "LINEAR beside a realtime job");
+	steps = t_number_in(T_DEBUGFS_STATS, "steps", 0) -
+		(long long)t_stats(claims.fd).out_realtime_tokens - before;
+	is(t_stats(claims.fd).out_jobs, 1, "which has not ended");
+	ok(steps >= 2, "in %llu steps", (unsigned long long)steps);
+	ok(!memcmp(want, c.ring.data, LINEAR_BYTES), "the product is the same");
+	t_ring_unmap(&claims.ring);
+	close(claims.fd);
+	t_client_close(&c);
+	free(want);
+}
+
 static int by_size(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -186,6 +266,7 @@ int main(void)
 	read_trace();
 	put(TRACING "trace", "");
 	put(TRACING "trace_clock", "local");
+	check_linear(told.layer_ns);
 	is(t_model_unload(fd, NAME), 0, "UNLOAD");
 	close(fd);
 
