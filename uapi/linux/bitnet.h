@@ -430,9 +430,11 @@ struct bitnet_ring_setup {
  * token is the job's realtime claim no sooner than one period before it is due (the first: since
  * SUBMIT); ahead of that the job goes on as an INTERACTIVE one. A token that is late
  * (BITNET_ENTRY_F_LATE) moves those behind it: the next is due a period after it was made. So does
- * a full ring, of which nobody but the job itself takes harm. It takes no privilege; how much of the
- * workers' time the REALTIME jobs of one user may need together is limited (half, unless the
- * administrator sets another share for a user or for all; 0 forbids them).
+ * a full ring, of which nobody but the job itself takes harm.
+ *
+ * REALTIME takes no privilege. How much of the workers' time the accepted jobs of one user may need
+ * together is limited: to half of it, unless the administrator sets another share for a user or for
+ * all (bitnet_genl.h); 0 forbids them.
  */
 #define BITNET_CLASS_INTERACTIVE 0
 #define BITNET_CLASS_BATCH	1

@@ -40,12 +40,12 @@
  * with (cpus=): these compute from now on, the others rest; at least one online must be left.
  * SET_FLOOR is the share, in ppm, that BATCH jobs get at least while any waits, at most 500000.
  *
- * REALTIME_PPM is the share of the workers' time that a user's accepted REALTIME jobs need at worst.
+ * REALTIME_PPM is the share of the workers' time that a user's accepted REALTIME jobs need.
  *
  * GET_INFO's totals: MAX_SESSIONS MAX_JOBS MAX_KV_BYTES MAX_PINNED_BYTES MAX_REALTIME_PPM (the
- * default limits of a user) BATCH_FLOOR MODELS SESSIONS JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE JOBS_FAILED
- * JOBS_CANCELLED PINNED_BYTES KV_BYTES CPU_NS STEPS SECTION_MAX_NS. Counters of GET_USERS begin
- * when none of the user's files was open.
+ * default limits of a user) BATCH_FLOOR MODELS SESSIONS JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE
+ * JOBS_FAILED JOBS_CANCELLED PINNED_BYTES KV_BYTES CPU_NS STEPS SECTION_MAX_NS. Counters of
+ * GET_USERS begin when none of the user's files was open.
  * GET_MODELS without CAP_NET_ADMIN lists the shared models only, without UID.
  *
  * Multicast group "events" (CAP_NET_ADMIN to join): EVENT_* commands sent by the kernel.
