@@ -19,7 +19,7 @@
 #
 # Prints a line per measurement, and (a) beside (c) as a plot. The machine is set up as bitnetctl
 # doctor advises: the workers are SCHED_FIFO and not throttled.
-set -eu
+set -eu -o pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$top"
@@ -79,7 +79,7 @@ bitnetctl load "$model" --name compare >/dev/null
 measure idle 50 compare && row idle 'module, idle machine'
 period=$(awk '$1 == "token" { printf "%dus", $3 * 2000 }' /tmp/idle)
 stress-ng --cpu "$cpus" --timeout 0 >/dev/null 2>&1 &
-flood='--load batch:8:prefill --load-tokens 128'
+flood='--load batch:8:prefill --load-tokens 32'
 if has a; then
 	# shellcheck disable=SC2086 # options
 	measure a "$TOKENS" compare --class realtime --period "$period" --first-token 10s $flood &&
@@ -117,7 +117,7 @@ for kernel in $kernels; do
 	say "$kernel"
 	tests/vm/run "$kernel" "${machine[@]}" --params "cpus=$cpus policy=fifo:50" --no-gate \
 		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" --env "TOKENS=$tokens" \
-		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" >"$work/out"
+		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" | tee "$work/out" | grep '^row' >&2
 	sed -n "s/^row/$kernel/p" "$work/out" >>"$work/rows"
 	sed '/^row/d; /^== svg/,$d' "$work/out"
 	[ -z "$svg" ] || sed '1,/^== svg/d' "$work/out" >"$svg"
