@@ -83,15 +83,14 @@ static int put_default_limits(struct sk_buff *skb)
 	return err;
 }
 
+/* Whoever may look at these often learns what others do, and how much of it. */
 static int put_totals(struct sk_buff *skb)
 {
 	struct bitnet_counters *count = &bitnet.count;
 	u64 *used = bitnet.used;
 
 	lockdep_assert_held(&bitnet.lock);
-	return put_default_limits(skb) ||
-	       nla_put_u32(skb, BITNET_A_BATCH_FLOOR, bitnet.batch_floor_ppm) ||
-	       nla_put_u32(skb, BITNET_A_MODELS, used[BITNET_RES_MODELS]) ||
+	return nla_put_u32(skb, BITNET_A_MODELS, used[BITNET_RES_MODELS]) ||
 	       nla_put_u32(skb, BITNET_A_SESSIONS, used[BITNET_RES_SESSIONS]) ||
 	       nla_put_u32(skb, BITNET_A_JOBS, used[BITNET_RES_JOBS]) ||
 	       nla_put_u32(skb, BITNET_A_FILES, used[BITNET_RES_FILES]) ||
@@ -122,7 +121,10 @@ static int get_info(struct sk_buff *request, struct genl_info *info)
 	    put_u64(skb, BITNET_A_SECTION_MAX_NS, bitnet_section_max_ns()))
 		goto too_big;
 	spin_lock(&bitnet.lock);
-	err = put_totals(skb);
+	err = put_default_limits(skb) ||
+	      nla_put_u32(skb, BITNET_A_BATCH_FLOOR, bitnet.batch_floor_ppm);
+	if (!err && netlink_capable(request, CAP_NET_ADMIN))
+		err = put_totals(skb);
 	spin_unlock(&bitnet.lock);
 	if (err)
 		goto too_big;
@@ -292,7 +294,7 @@ static int dump_worker(const struct bitnet_worker_info *worker, void *arg)
 	if (nla_put_u32(skb, BITNET_A_CPU, worker->cpu) ||
 	    nla_put_u8(skb, BITNET_A_WORKER_PARKED, worker->parked) ||
 	    nla_put_u8(skb, BITNET_A_ONLINE, worker->online) ||
-	    put_u64(skb, BITNET_A_CPU_NS, worker->cpu_ns) ||
+	    (dump->admin && put_u64(skb, BITNET_A_CPU_NS, worker->cpu_ns)) ||
 	    put_u64(skb, BITNET_A_SECTION_MAX_NS, worker->section_max_ns) ||
 	    put_u64(skb, BITNET_A_THROTTLED_NS, worker->throttled_ns)) {
 		genlmsg_cancel(skb, head);
@@ -304,7 +306,10 @@ static int dump_worker(const struct bitnet_worker_info *worker, void *arg)
 
 static int get_workers(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct dump dump = { .skb = skb, .cb = cb };
+	struct dump dump = {
+		.skb = skb, .cb = cb,
+		.admin = netlink_capable(cb->skb, CAP_NET_ADMIN),
+	};
 
 	cb->args[0] = bitnet_workers_each(cb->args[0], dump_worker, &dump);
 	return skb->len;

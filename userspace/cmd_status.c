@@ -27,6 +27,12 @@ static unsigned long long total(const struct snapshot *s, int attr)
 	return s->totals.value[attr];
 }
 
+/* Does the module tell this user what others have and do? */
+static bool tells_totals(const struct snapshot *s)
+{
+	return record_has(&s->totals, BITNET_A_STEPS);
+}
+
 static const char *plural(unsigned long long n)
 {
 	return n == 1 ? "" : "s";
@@ -92,13 +98,18 @@ static void print_work(const struct top_frame *f)
 
 static void print_history(const struct snapshot *s)
 {
-	printf("since load   %llu tokens in, %llu out; ", total(s, BITNET_A_TOKENS_IN),
-	       total(s, BITNET_A_TOKENS_OUT));
-	printf("jobs: %llu done, %llu failed, %llu cancelled\n", total(s, BITNET_A_JOBS_DONE),
-	       total(s, BITNET_A_JOBS_FAILED), total(s, BITNET_A_JOBS_CANCELLED));
-	printf("             %llu steps, %.1f s of CPU, longest section %.1f us\n",
-	       total(s, BITNET_A_STEPS), total(s, BITNET_A_CPU_NS) / 1e9,
-	       total(s, BITNET_A_SECTION_MAX_NS) / 1e3);
+	if (tells_totals(s)) {
+		printf("since load   %llu tokens in, %llu out; ", total(s, BITNET_A_TOKENS_IN),
+		       total(s, BITNET_A_TOKENS_OUT));
+		printf("jobs: %llu done, %llu failed, %llu cancelled\n",
+		       total(s, BITNET_A_JOBS_DONE), total(s, BITNET_A_JOBS_FAILED),
+		       total(s, BITNET_A_JOBS_CANCELLED));
+		printf("             %llu steps, %.1f s of CPU, ", total(s, BITNET_A_STEPS),
+		       total(s, BITNET_A_CPU_NS) / 1e9);
+	} else {
+		printf("since load   ");
+	}
+	printf("longest section %.1f us\n", total(s, BITNET_A_SECTION_MAX_NS) / 1e3);
 	if (record_has(&s->totals, BITNET_A_BATCH_FLOOR))
 		printf("batch floor  %g %% of the time for batch jobs while any waits\n",
 		       total(s, BITNET_A_BATCH_FLOOR) * 100.0 / BITNET_PPM);
@@ -158,8 +169,12 @@ static void print_plain(const struct top_frame *f, const struct status_problem *
 {
 	print_module(f->now);
 	print_workers(f->now);
-	print_memory(f->now);
-	print_work(f);
+	if (tells_totals(f->now)) {
+		print_memory(f->now);
+		print_work(f);
+	} else {
+		printf("in use       is told to root only\n");
+	}
 	print_history(f->now);
 	print_problems(problems, n);
 	print_models(f->now);

@@ -13,14 +13,17 @@ static int add_worker(void *arg, int cmd, const struct bitnet_nl_attrs *attrs)
 {
 	bool parked = bitnet_nl_number(attrs, BITNET_A_WORKER_PARKED);
 	bool online = bitnet_nl_number(attrs, BITNET_A_ONLINE);
+	json_t *j;
 
 #define N(attr) ((json_int_t)bitnet_nl_number(attrs, attr))
-	json_array_append_new(
-		arg, json_pack("{s:I, s:s, s:b, s:b, s:I, s:I, s:I}", "cpu", N(BITNET_A_CPU),
-			       "state", !online ? "offline" : parked ? "resting" : "computing",
-			       "parked", parked, "online", online, "cpu_ns", N(BITNET_A_CPU_NS),
-			       "section_max_ns", N(BITNET_A_SECTION_MAX_NS), "throttled_ns",
-			       N(BITNET_A_THROTTLED_NS)));
+	j = json_pack("{s:I, s:s, s:b, s:b, s:I, s:I}", "cpu", N(BITNET_A_CPU), "state",
+		      !online ? "offline" : parked ? "resting" : "computing", "parked", parked,
+		      "online", online, "section_max_ns", N(BITNET_A_SECTION_MAX_NS),
+		      "throttled_ns", N(BITNET_A_THROTTLED_NS));
+	/* The administrator is told. */
+	if (bitnet_nl_has(attrs, BITNET_A_CPU_NS))
+		json_object_set_new(j, "cpu_ns", json_integer(N(BITNET_A_CPU_NS)));
+	json_array_append_new(arg, j);
 #undef N
 	return 0;
 }
@@ -28,15 +31,19 @@ static int add_worker(void *arg, int cmd, const struct bitnet_nl_attrs *attrs)
 static void print_plain(const json_t *workers)
 {
 	const json_t *w;
+	char cpu_s[24];
 	size_t i;
 
 	printf("%s%5s %-10s %10s %14s %13s%s\n", out_style(STYLE_BOLD), "CPU", "STATE", "CPU-S",
 	       "LONGEST-US", "THROTTLED-MS", out_style(STYLE_PLAIN));
 #define N(key) ((long long)json_integer_value(json_object_get(w, key)))
-	json_array_foreach(workers, i, w)
-		printf("%5lld %-10s %10.1f %14.1f %13.1f\n", N("cpu"),
-		       json_string_value(json_object_get(w, "state")), N("cpu_ns") / 1e9,
-		       N("section_max_ns") / 1e3, N("throttled_ns") / 1e6);
+	json_array_foreach(workers, i, w) {
+		snprintf(cpu_s, sizeof(cpu_s), "%.1f", N("cpu_ns") / 1e9);
+		printf("%5lld %-10s %10s %14.1f %13.1f\n", N("cpu"),
+		       json_string_value(json_object_get(w, "state")),
+		       json_object_get(w, "cpu_ns") ? cpu_s : "-", N("section_max_ns") / 1e3,
+		       N("throttled_ns") / 1e6);
+	}
 #undef N
 }
 

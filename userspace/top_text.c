@@ -205,6 +205,10 @@ static void objects_line(const struct top_frame *f, char *to, size_t size)
 	unsigned long long models = s->list[SNAPSHOT_MODELS].n;
 	int n;
 
+	if (!record_has(&s->totals, BITNET_A_STEPS)) {
+		snprintf(to, size, "what is in use is told to root only");
+		return;
+	}
 	/* the totals count handles, and a shared model may have none */
 	if (s->list[SNAPSHOT_MODELS].error || models < total(f, BITNET_A_MODELS))
 		models = total(f, BITNET_A_MODELS);

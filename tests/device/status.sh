@@ -51,11 +51,14 @@ tool top --replay /tmp/status.jsonl --pane models
 told ' story$'
 result $? 'top --replay'
 
-# Somebody else sees totals and shared models, nobody's processes and times.
+# Somebody else sees shared models; nobody's processes and times, and what all use together.
 su alice -c 'bitnetctl status --json --interval 0' >$out 2>$err
 result $? 'status as an ordinary user'
-! told '"files"|"users"|"token_ns"|"uid"' && told '"name":"story"'
+! told '"files"|"users"|"token_ns"|"uid"|"tokens_out"|"steps"' && told '"name":"story"'
 result $? 'tells what he may know'
+su alice -c 'bitnetctl status --interval 0' >$out 2>$err
+told '^in use +is told to root only' && ! told '^memory|^now'
+result $? 'and says so'
 su alice -c 'bitnetctl top --batch -n 1 -d 0.1' >$out 2>$err
 told 'for root only'
 result $? 'top as an ordinary user'

@@ -42,10 +42,11 @@
  *
  * REALTIME_PPM is the share of the workers' time that a user's accepted REALTIME jobs need.
  *
- * GET_INFO's totals: MAX_SESSIONS MAX_JOBS MAX_KV_BYTES MAX_PINNED_BYTES MAX_REALTIME_PPM (the
- * default limits of a user) BATCH_FLOOR MODELS SESSIONS JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE
- * JOBS_FAILED JOBS_CANCELLED PINNED_BYTES KV_BYTES CPU_NS STEPS SECTION_MAX_NS. Counters of
- * GET_USERS begin when none of the user's files was open.
+ * GET_INFO's totals are MAX_SESSIONS MAX_JOBS MAX_KV_BYTES MAX_PINNED_BYTES MAX_REALTIME_PPM
+ * (the default limits of a user) BATCH_FLOOR SECTION_MAX_NS; and with CAP_NET_ADMIN MODELS SESSIONS
+ * JOBS FILES TOKENS_IN TOKENS_OUT JOBS_DONE JOBS_FAILED JOBS_CANCELLED PINNED_BYTES KV_BYTES CPU_NS
+ * STEPS, from which others could learn what a user does. So it is with CPU_NS of GET_WORKERS.
+ * Counters of GET_USERS begin when none of the user's files was open.
  * GET_MODELS without CAP_NET_ADMIN lists the shared models only, without UID.
  *
  * Multicast group "events" (CAP_NET_ADMIN to join): EVENT_* commands sent by the kernel.
