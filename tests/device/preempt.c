@@ -231,7 +231,7 @@ static void read_trace(void)
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
-	uint32_t id, n = t_release_size() ? 500 : t_is_uml() ? 60 : 12;
+	uint32_t id, n = t_release_size() ? 500 : t_is_uml() ? 60 : 8;
 	struct t_image image;
 	uint64_t seed = 1;
 	int fd, status;
@@ -240,7 +240,7 @@ int main(void)
 	if (access(TRACING "events/bitnet/bitnet_sched_plan", F_OK))
 		skip_all("no tracing in this kernel");
 	/* Where vectors are emulated: as long, but of fewer tokens */
-	n_prompt = t_is_uml() || t_release_size() ? 2048 : 256;
+	n_prompt = t_is_uml() || t_release_size() ? 2048 : 192;
 	for (uint32_t i = 0; i < n_prompt; i++)
 		prompt[i] = t_random(&seed) % shape.vocab;
 	stop = mmap(NULL, T_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
