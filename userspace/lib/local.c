@@ -31,6 +31,13 @@
 
 #define RING_ENTRIES	1024	/* unless the caller says how many */
 
+/*
+ * What BATCH jobs get at least while any waits, as in the device. Steps are not interrupted here, so
+ * they are owed the time of a whole one before they come out of turn.
+ */
+#define BATCH_FLOOR_PPM	50000
+#define OWED_LEAST_NS	20000000
+
 /* @refs: its handle, sessions and LINEAR jobs */
 struct model {
 	unsigned int refs;
@@ -103,6 +110,8 @@ struct local {
 	uint64_t next_arrival, tick;
 	bool linear_last;		/* the last step was a LINEAR job's */
 	struct bn_sched sched;
+	bool batch_waits;		/* a BATCH job could have been in the last step */
+	uint64_t batch_step_ns;		/* what a step of theirs takes, about */
 	uint32_t head, tail;		/* of the ring */
 	uint32_t reserved, promised;	/* slots for final entries, for tokens of the step */
 	struct job *in_step[BN_MAX_ROWS];
@@ -824,6 +833,7 @@ static unsigned int first_jobs(struct local *e, uint32_t job_class, struct bn_sc
 	for (j = e->jobs.next; j != &e->jobs; j = after) {
 		after = j->next;
 		if (!j->session) {
+			e->batch_waits |= j->job_class == BITNET_CLASS_BATCH;
 			if (!*linear && j->job_class == job_class)
 				*linear = j;
 			continue;
@@ -835,6 +845,7 @@ static unsigned int first_jobs(struct local *e, uint32_t job_class, struct bn_sc
 			continue;
 		}
 		j->session->tick = e->tick;
+		e->batch_waits |= j->job_class == BITNET_CLASS_BATCH;
 		if (j->job_class == job_class)
 			n += candidate(e, j, &room, &cand[n]);
 	}
@@ -867,10 +878,14 @@ static struct bn_step *plan(struct local *e)
 	uint64_t now = now_ns();
 	struct job *linear;
 	struct bn_step *s;
-	unsigned int n = first_jobs(e, BITNET_CLASS_INTERACTIVE, cand, &linear);
+	bool owed = e->sched.owed >= e->batch_step_ns && e->sched.owed >= OWED_LEAST_NS;
+	unsigned int n;
 
+	e->batch_waits = false;
+	n = first_jobs(e, owed ? BITNET_CLASS_BATCH : BITNET_CLASS_INTERACTIVE, cand, &linear);
 	if (!n && !linear)
-		n = first_jobs(e, BITNET_CLASS_BATCH, cand, &linear);
+		n = first_jobs(e, owed ? BITNET_CLASS_INTERACTIVE : BITNET_CLASS_BATCH, cand,
+			       &linear);
 	e->n_in_step = 0;
 	if (linear && (!n || !e->linear_last)) {
 		e->linear_last = true;
@@ -901,6 +916,14 @@ static struct bn_step *plan(struct local *e)
 	for (unsigned int i = 0; i < n; i++)
 		bn_job_arm(&((struct job *)cand[i].job)->core, s);
 	return s;
+}
+
+/* A step of @busy_ns is over, of which BATCH jobs had @batch_ns: are they owed more? */
+static void account(struct local *e, uint64_t busy_ns, uint64_t batch_ns)
+{
+	if (batch_ns)
+		e->batch_step_ns += ((int64_t)batch_ns - (int64_t)e->batch_step_ns) / 4;
+	bn_sched_account(&e->sched, busy_ns, batch_ns, batch_ns || e->batch_waits);
 }
 
 static void count_token_time(struct local *e, struct job *j, uint64_t now)
@@ -960,6 +983,7 @@ static void finish(struct local *e, const struct bn_step *s, bool finished,
 		   const struct bitnet_crew_cost *cost)
 {
 	uint64_t now = now_ns();
+	uint64_t batch_ns = 0;
 	uint32_t rows = 0;
 
 	for (unsigned int i = 0; i < e->n_in_step; i++)
@@ -971,6 +995,7 @@ static void finish(struct local *e, const struct bn_step *s, bool finished,
 
 		e->count.cpu_ns += share;
 		e->count.class_cpu_ns[j->job_class] += share;
+		batch_ns += j->job_class == BITNET_CLASS_BATCH ? share : 0;
 		j->cpu_ns += share;
 		if (j->session)
 			j->session->attained_ns += share;
@@ -992,6 +1017,7 @@ static void finish(struct local *e, const struct bn_step *s, bool finished,
 		if (!j->session || j->core.reason)
 			job_end(e, j, 0);
 	}
+	account(e, cost->busy_ns, batch_ns);
 	e->n_in_step = 0;
 }
 
@@ -1243,6 +1269,7 @@ static int local_open(const struct bitnet_engine_options *options, struct bitnet
 	ret = check_options(options, e, err);
 	if (ret)
 		goto out;
+	e->sched.floor_ppm = BATCH_FLOOR_PPM;
 	e->ring = calloc(e->n_entries, sizeof(*e->ring));
 	if (e->data_bytes) {
 		e->data = mmap(NULL, e->data_bytes, PROT_READ | PROT_WRITE,
