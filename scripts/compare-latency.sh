@@ -8,17 +8,18 @@
 #   scripts/compare-latency.sh [option...]
 #
 #   --kernels "ID..."   stock kernels of scripts/kernels.sh (default: 6.12-cloud 6.12-rt)
-#   --clock real        QEMU with two CPUs; times are real ones, and so is the host's own noise
-#   --clock icount      one CPU whose clock is its instructions (QEMU -icount, 4 ns each): no noise from
-#                       outside, and two runs give the same. With more CPUs QEMU 7 lets one of them
-#                       stand still for as long as another is busy (default: icount)
+#   --clock real        times are real ones, and so is the host's own noise
+#   --clock icount      the clock counts instructions (QEMU -icount, 4 ns each), of both CPUs by turns:
+#                       no noise from outside. QEMU 7 gives a CPU its turn when the other one halts or
+#                       executes PAUSE, so that is what stress-ng does then (default: icount)
+#   --model FILE        another model than the demo's; smaller ones need less patience
 #   --tokens N          tokens of (a) (default 1000); the others make a tenth of it, 50 at least
 #   --only LIST         some of a,b,c,d
 #   --svg FILE          plot of (a) and (c) on the last kernel
 #   --timeout SECONDS   for each kernel (default 1800)
 #
 # Prints a line per measurement, and (a) beside (c) as a plot. The machine is set up as bitnetctl
-# doctor advises: the workers are SCHED_FIFO and not throttled.
+# doctor advises: the worker is SCHED_FIFO, not throttled, and leaves a CPU to its clients.
 set -eu -o pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -26,6 +27,7 @@ cd "$top"
 
 usage() { sed -n '2,/^set -eu/{/^set -eu/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 kernels='6.12-cloud 6.12-rt' clock=icount tokens=1000 only=a,b,c,d svg='' timeout=1800
+model=userspace/models/demo-i2_s.gguf
 while [ $# -gt 0 ]; do
 	[ $# -gt 1 ] || usage
 	case $1 in
@@ -34,14 +36,15 @@ while [ $# -gt 0 ]; do
 	--tokens) tokens=$2 ;;
 	--only) only=$2 ;;
 	--svg) svg=$2 ;;
+	--model) model=$2 ;;
 	--timeout) timeout=$2 ;;
 	*) usage ;;
 	esac
 	shift 2
 done
 case $clock in
-icount) machine=(--smp 1 --qemu '-icount shift=2,sleep=off') cpus=0 ;;
-real) machine=(--smp 2) cpus=0-1 ;;
+icount) machine=(--qemu '-icount shift=2,sleep=off') load='--nop-instr pause --nop' ;;
+real) machine=() load=--cpu ;;
 *) usage ;;
 esac
 stress=$(command -v stress-ng) || die "stress-ng is missing: scripts/setup.sh test"
@@ -54,7 +57,7 @@ trap 'rm -rf "$work"' EXIT
 
 # In the guest; every line for the table begins with "row".
 cat >"$work/guest" <<'GUEST'
-model=$BITNET_TEST_MODEL
+model=/models/compare.gguf
 cpus=$(nproc)
 for f in /sys/kernel/debug/sched/fair_server/cpu*/runtime; do
 	[ ! -e "$f" ] || echo 0 >"$f"
@@ -78,7 +81,8 @@ row() { # name what
 bitnetctl load "$model" --name compare >/dev/null
 measure idle 50 compare && row idle 'module, idle machine'
 period=$(awk '$1 == "token" { printf "%dus", $3 * 2000 }' /tmp/idle)
-stress-ng --cpu "$cpus" --timeout 0 >/dev/null 2>&1 &
+# shellcheck disable=SC2086 # options
+stress-ng $LOAD "$cpus" --timeout 0 >/dev/null 2>&1 &
 flood='--load batch:8:prefill --load-tokens 32'
 if has a; then
 	# shellcheck disable=SC2086 # options
@@ -115,15 +119,16 @@ GUEST
 for kernel in $kernels; do
 	scripts/build-module.sh "$kernel" >/dev/null
 	say "$kernel"
-	tests/vm/run "$kernel" "${machine[@]}" --params "cpus=$cpus policy=fifo:50" --no-gate \
+	tests/vm/run "$kernel" --smp 2 "${machine[@]}" --params 'cpus=1 policy=fifo:50' --no-gate \
 		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" --env "TOKENS=$tokens" \
+		--file "$model:/models/compare.gguf" --env "LOAD=$load" \
 		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" | tee "$work/out" | grep '^row' >&2
 	sed -n "s/^row/$kernel/p" "$work/out" >>"$work/rows"
 	sed '/^row/d; /^== svg/,$d' "$work/out"
 	[ -z "$svg" ] || sed '1,/^== svg/d' "$work/out" >"$svg"
 done
 case $clock in
-icount) say "times are instructions of an emulated CPU, at 4 ns each" ;;
+icount) say "times are instructions of both emulated CPUs, at 4 ns each" ;;
 real) say "times are real ones of emulated CPUs: $(nproc) CPUs here, load $(cut -d ' ' -f 1-3 /proc/loadavg)" ;;
 esac
 awk -F '|' 'BEGIN {
