@@ -6,6 +6,7 @@
 #   build     tool, library and tests compile without a warning
 #   kernels   the kernels of User Mode Linux, once for each machine
 #   unit checkasm golden abi fuzz cli    on this machine, with AddressSanitizer and UBSan
+#   protocol  models of the module's protocols in Spin, searched completely
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
 #   readme    make demo, make install, and a model of full size (tests/vm/shape)
@@ -18,8 +19,8 @@
 # tests/vm/selection.
 #
 # A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
-# make one together, and again with emulated instructions, tests/{unit,golden,abi,fuzz,cli}/*.sh are scripts. tests/device/NAME.{c,sh} run in
-# each guest, tests/fault/NAME.{c,sh} where the kernel can inject faults. All speak TAP on stdout (see
+# make one together, and again with emulated instructions, tests/{unit,golden,abi,fuzz,cli,protocol}/*.sh
+# are scripts. tests/device/NAME.{c,sh} run in each guest, tests/fault/NAME.{c,sh} where the kernel can inject faults. All speak TAP on stdout (see
 # tap.h); the environment tells BITNET_TEST_MODEL (the demo model), BITNET_TEST_SIZE (ci or release),
 # BITNET_BED (the guest's id) and BITNET_TMP (an empty folder). TESTS=PATTERN runs only some programs.
 set -eu
@@ -47,7 +48,7 @@ beds='6.12-cloud uml-debug uml 6.12-rt 6.1-amd64'
 [ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug"
 [ "$BITNET_TEST_SIZE" = release ] && more='mutants coverage' || more=
 module_kernels='6.12-amd64 6.12-cloud 6.12-rt 6.1-amd64 6.1-cloud 6.1-rt uml uml-debug'
-host_suites='unit checkasm golden abi fuzz cli'
+host_suites='unit checkasm golden abi fuzz cli protocol'
 
 lanes=${BITNET_LANES:-$(nproc)}
 [ "$lanes" -le 2 ] || lanes=2
@@ -213,7 +214,7 @@ run_suite() {
 	case $suite in
 	build) build_suite ;;
 	kernels) kernels_suite ;;
-	unit | checkasm | golden | abi | fuzz | cli) host_suite "$suite" ;;
+	unit | checkasm | golden | abi | fuzz | cli | protocol) host_suite "$suite" ;;
 	modules) modules_suite ;;
 	lint) scripts/lint.sh ;;
 	readme) readme_suite ;;
