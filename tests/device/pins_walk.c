@@ -260,7 +260,7 @@ static const char *step(void)
 
 int main(int argc, char **argv)
 {
-	const unsigned int n = t_release_size() ? 1000000 : t_is_uml() ? 4000 : 400;
+	const unsigned int n = t_release_size() ? 1000000 : t_is_uml() ? 5000 : 400;
 	const char *wrong = NULL;
 	struct t_leaks before;
 	unsigned int i;
