@@ -153,7 +153,7 @@ static int fuzz(unsigned int n, bool admin)
 
 static unsigned int messages(void)
 {
-	return t_release_size() ? 5000000 : t_is_uml() ? 6000 : 4000;
+	return t_release_size() ? 2000000 : t_is_uml() ? 6000 : 4000;
 }
 
 static int fuzz_as_user(void *arg)
