@@ -28,7 +28,7 @@
 #define N_OBJECTS	256
 #define UID_USER	2101
 #define MEMLOCK		(2 << 20)	/* of the user: more than nothing, less than all */
-#define PATIENCE_NS	(20 * 1000000000LL)
+#define PATIENCE_NS	(T_HANG_NS / 2)	/* for what must come */
 
 /* Limits by the header and INFO, and those of one uid by kmod/bitnet.h */
 #define FILE_MODELS	16
