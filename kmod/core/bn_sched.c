@@ -8,7 +8,8 @@
 
 #define PPM		1000000U
 #define NEVER		(~0ULL)
-#define OWED_MOST	1000000000ULL	/* BATCH jobs have no claim to more than this at once */
+#define OWED_MOST	1000000000ULL	/* BATCH jobs have no claim to more than this at once ... */
+#define AHEAD_MOST	100000000ULL	/* ... and pay back no more than this of what they had */
 #define RATE_BITS	20		/* of rates as fixed-point numbers */
 
 static u64 min64(u64 a, u64 b)
@@ -533,10 +534,10 @@ enum bn_aside bn_sched_take_up(struct bn_sched *s, const u64 piece[BN_ASIDES],
 
 void bn_sched_account(struct bn_sched *s, u64 ns, u64 batch, bool waits)
 {
-	if (!waits) {
-		s->owed = 0;
-		return;
-	}
-	s->owed = min64(s->owed + ns / 1000 * s->floor_ppm / 1000, OWED_MOST);
-	s->owed = less(s->owed, batch);
+	u64 share = ns / 1000 * s->floor_ppm / 1000, owed = s->owed + share;
+	u64 had = s->ahead + batch;
+
+	/* Both grow by what there was; what is in both cancels out. */
+	s->ahead = min64(less(had, owed), AHEAD_MOST);
+	s->owed = waits ? min64(less(owed, had), OWED_MOST) : 0;
 }

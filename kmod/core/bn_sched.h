@@ -160,6 +160,7 @@ struct bn_sched_cand {
  * @n_demand:	how many
  * @floor_ppm:	share that BATCH jobs get at least while any waits
  * @owed:	of that, what they have not got yet
+ * @ahead:	what they have had beyond it, a step being more than is owed: it counts later
  * @urgent:	out of bn_sched_take_up(): nothing but REALTIME jobs has the time
  * @claim:	out of bn_sched_plan(): the step is for a claim, or as urgent; it does not yield
  */
@@ -169,6 +170,7 @@ struct bn_sched {
 	u32 n_demand;
 	u32 floor_ppm;
 	u64 owed;
+	u64 ahead;
 	bool urgent;
 	bool claim;
 };

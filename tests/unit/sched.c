@@ -197,6 +197,31 @@ static void check_beside(void)
 	is(rows_of(c, 2, 2), BN_SCHED_PREFILL_MIXED, "among BATCH jobs it is as before");
 }
 
+/* A step is more than what BATCH jobs are owed: over time they get their floor, and no more. */
+static void check_floor(void)
+{
+	struct bn_sched s = { .floor_ppm = 50000 };
+	uint64_t batch = 0, others = 0;
+
+	for (int i = 0; i < 10000; i++) {
+		bool theirs = bn_sched_rank(&s, BITNET_CLASS_BATCH, NULL) == BN_RANK_OWED;
+
+		bn_sched_account(&s, theirs ? 20000000 : 4000000, theirs ? 20000000 : 0, true);
+		*(theirs ? &batch : &others) += theirs ? 20000000 : 4000000;
+	}
+	is(batch * 1000 / (batch + others), 50, "BATCH jobs get their floor of 5 %%");
+
+	/* Hours alone are not held against them. */
+	for (int i = 0; i < 10000; i++)
+		bn_sched_account(&s, 1000000000, 1000000000, true);
+	for (others = 0; !s.owed && others < 10000000000; others += 4000000)
+		bn_sched_account(&s, 4000000, 0, true);
+	ok(others <= 2100000000, "but after having had all of it they wait for %llu ms at most",
+	   (unsigned long long)others / 1000000);
+	bn_sched_account(&s, 4000000, 0, false);
+	is(s.owed, 0, "nothing is owed when none waits");
+}
+
 int main(void)
 {
 	check_order();
@@ -205,5 +230,6 @@ int main(void)
 	check_mixed();
 	check_fairness();
 	check_beside();
+	check_floor();
 	return done();
 }
