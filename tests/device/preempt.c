@@ -266,6 +266,8 @@ int main(void)
 	read_trace();
 	put(TRACING "trace", "");
 	put(TRACING "trace_clock", "local");
+	put(TRACING "buffer_size_kb", "1408");
+	put(TRACING "tracing_on", "1");
 	check_linear(told.layer_ns);
 	is(t_model_unload(fd, NAME), 0, "UNLOAD");
 	close(fd);

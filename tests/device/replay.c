@@ -543,6 +543,8 @@ int main(void)
 	replay(TRACING "trace");
 	put(TRACING "trace", "");
 	put(TRACING "trace_clock", "local");
+	put(TRACING "buffer_size_kb", "1408");
+	put(TRACING "tracing_on", "1");
 	ok(again.admits && again.refusals, "%llu jobs were accepted, %llu refused",
 	   (unsigned long long)again.admits, (unsigned long long)again.refusals);
 	ok(again.claims && again.claims < again.plans, "%llu steps, %llu of them for claims",
