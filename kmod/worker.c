@@ -431,6 +431,7 @@ static enum bn_err begin(void)
 
 	if (engine.jobs[0]->kind == BITNET_JOB_LINEAR)
 		return bn_step_begin_linear(step);
+	step->workers = bitnet_workers_count();
 	err = bn_step_begin(step, engine.rows);
 	if (err)
 		return err;

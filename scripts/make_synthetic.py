@@ -40,7 +40,7 @@ ZEROS = 0.42            # of the ternary weights
 EMBD_STD = 0.05
 LOGIT_STD = 3.0
 BIAS_DIMS = 32          # --gate-sparsity: constant dimensions of the residual stream
-BIAS_VALUE = 0.5        # their value
+BIAS_VALUE = 0.15625    # their value; an outlier would take the range of fixed point from the others
 NORMAL = statistics.NormalDist()
 
 PRESETS = {

@@ -36,6 +36,7 @@ static uint64_t now_ns(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
+/* As a step does it: rows that are all wanted are those of BN_PARTS parts at once. */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
 	struct bn_product q = p->product;
@@ -46,17 +47,13 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 		q.n = p->wanted - at < p->piece ? p->wanted - at : p->piece;
 		q.ahead = p->wanted - at - q.n;
 		q.y = room->y + (p->shape->by_column ? 0 : at);
-		if (p->index)
-			q.index = p->index + at;
-		else
-			q.w = w + (size_t)at * q.line_bytes;
-		if (p->shape->by_column) {
-			/* without an index, lines are counted from the first of the piece */
-			q.x = p->product.x + (p->index ? 0 : at);
+		q.index = p->index ? p->index + at : NULL;
+		for (uint32_t k = 0; !p->index && k < BN_PARTS; k++)
+			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
+		if (p->shape->by_column)
 			p->ops->columns[p->shape->packing](&q);
-		} else {
+		else
 			p->ops->linear[p->shape->packing](&q);
-		}
 	}
 }
 
@@ -101,28 +98,31 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	uint32_t lines = g->by_column ? g->cols : g->rows;
 	uint32_t line_bytes = bn_line_bytes(g->packing, weights);
 	size_t n_x = bn_cols_pad(g->cols), n_y = bn_cols_pad(g->rows);
+	bool listed = g->every > 1 || g->by_column;
 	int8_t *x = zeroed(n_x);
 
 	*p = (struct products){
 		.ops = l->ops, .shape = g, .base = l->buffer.base,
-		.matrix_bytes = (uint64_t)line_bytes * lines, .wanted = lines / g->every,
-		.piece = BN_SECTION_BYTES / line_bytes / 4 * 4,
+		.matrix_bytes = (uint64_t)line_bytes * lines,
+		.wanted = lines / g->every / BN_PARTS * BN_PARTS,
+		.piece = BN_SECTION_BYTES / line_bytes / BN_PARTS * BN_PARTS,
 		.product = { .y_stride = n_y, .line_bytes = line_bytes,
 			     .blocks = line_bytes / BN_BLOCK_BYTES, .x = x, .x_stride = n_x,
 			     .x_sum = &x_sum, .batch = 1 },
 	};
-	p->piece = p->piece ? p->piece : 1;
+	p->piece = p->piece ? p->piece : BN_PARTS;
 	p->n_matrices = l->buffer.length / p->matrix_bytes;
 	p->end_ns = now_ns() + MOST_NS;
 	p->rooms = calloc(l->threads, sizeof(*p->rooms));
-	p->index = g->every > 1 ? calloc(lines, sizeof(*p->index)) : NULL;
-	if (!p->n_matrices || !x || !p->rooms || (g->every > 1 && !p->index))
+	p->index = listed ? calloc(lines, sizeof(*p->index)) : NULL;
+	if (!p->n_matrices || !x || !p->rooms || (listed && !p->index))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < g->cols; i++)
 		x[i] = i * 37 % 255 - 127;
 	/* somewhere in each group, so that no prefetcher of the CPU guesses it */
-	for (uint32_t i = 0; p->index && i < p->wanted; i++)
-		p->index[i] = i * g->every + i * 2654435761U / 65536 % g->every;
+	for (uint32_t i = 0; listed && i < p->wanted; i++)
+		p->index[i] = g->every > 1 ? i * g->every + i * 2654435761U / 65536 % g->every :
+			      i % BN_PARTS * (p->wanted / BN_PARTS) + i / BN_PARTS;
 	for (unsigned int t = 0; t < l->threads; t++) {
 		p->rooms[t].y = zeroed(n_y * sizeof(int32_t));
 		p->rooms[t].tmp = zeroed(BN_TMP_BYTES);

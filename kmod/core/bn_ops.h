@@ -33,6 +33,8 @@
 #define BN_CPU_AVXVNNI		(1U << 1)	/* AVX-VNNI (vpdpbusd, VEX) */
 #define BN_CPU_AVX512VNNI	(1U << 2)	/* AVX512F, BW, VL, DQ, VNNI; the OS saves zmm */
 
+#define BN_PARTS	4
+
 /**
  * struct bn_product - what linear() and columns() of struct bn_ops compute
  * @y:		int32; row b at y + b * y_stride
@@ -41,7 +43,12 @@
  * @line_bytes:	from one line to the next, a multiple of BN_BLOCK_BYTES
  * @blocks:	blocks of each line to compute with: linear() takes all of a line, that is
  *		@line_bytes / BN_BLOCK_BYTES; columns() those of some outputs
- * @index:	numbers of the lines wanted, ascending; NULL: 0 .. n-1. The caller's own, trusted
+ * @index:	numbers of the lines wanted, the first of which is the least, and the last the
+ *		greatest; NULL: 0 .. n-1. The caller's own, trusted
+ * @part:	linear(), batch 1, no @index: if part[0] is set, @n is a multiple of BN_PARTS, and
+ *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on: as many
+ *		streams of memory, each long, are what it is read fastest by. More lines of each
+ *		part may lie behind, and be prefetched
  * @n:		lines wanted, >= 1
  * @ahead:	further elements of @index (or lines, where that is NULL) that the next call will
  *		ask for: may be prefetched
@@ -58,6 +65,7 @@ struct bn_product {
 	u32 line_bytes;
 	u32 blocks;
 	const u32 *index;
+	const u8 *part[BN_PARTS];
 	u32 n;
 	u32 ahead;
 	const s8 *x;

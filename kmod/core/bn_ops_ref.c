@@ -80,6 +80,13 @@ static u32 line_number(const struct bn_product *p, u32 i)
 	return p->index ? p->index[i] : i;
 }
 
+static const u8 *line_of(const struct bn_product *p, u32 i)
+{
+	if (p->part[0])
+		return p->part[i % BN_PARTS] + (size_t)(i / BN_PARTS) * p->line_bytes;
+	return p->w + (size_t)line_number(p, i) * p->line_bytes;
+}
+
 /* Sums are unsigned: they wrap if x_sum, or what y holds already, is nonsense. */
 static void linear(const struct bn_product *p, u32 packing)
 {
@@ -87,7 +94,7 @@ static void linear(const struct bn_product *p, u32 packing)
 		const s8 *x = p->x + b * p->x_stride;
 
 		for (u32 i = 0; i < p->n; i++) {
-			const u8 *line = p->w + (size_t)line_number(p, i) * p->line_bytes;
+			const u8 *line = line_of(p, i);
 			u32 sum = -(u32)p->x_sum[b];
 
 			for (u32 j = 0; j < p->blocks * BN_BLOCK_BYTES; j++) {

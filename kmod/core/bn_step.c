@@ -183,7 +183,8 @@ static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_pro
 				 (size_t)(p->n - 1) * p->line_bytes;
 	u64 bytes = last - first + (u64)p->blocks * BN_BLOCK_BYTES;
 
-	p->w = bn_weights_at(s->model, p->w + first, bytes) - first;
+	if (!p->part[0])
+		p->w = bn_weights_at(s->model, p->w + first, bytes) - first;
 	if (w->by_column)
 		s->ops->columns[w->packing](p);
 	else
@@ -204,16 +205,63 @@ static struct bn_product product(struct bn_step *s, const struct bn_matrix *w, s
 	};
 }
 
-/* Rows [r0, r0 + n) of @w with all rows, into the sums from column @col on */
-static void rows_product(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, s32 *y,
-			 size_t y_stride, struct bn_tile_buffer *buffer)
-{
-	struct bn_product p = product(s, w, y, y_stride, buffer->tmp);
+/*
+ * struct lines - rows of a matrix: @n from @at on of each of @parts parts, which are @apart rows
+ * long
+ */
+struct lines {
+	u32 parts, apart, at, n;
+};
 
-	p.w += (size_t)r0 * w->line_bytes;
-	p.n = n;
-	p.ahead = w->rows - r0 - n;
+static u32 first_of(const struct lines *l, u32 part)
+{
+	return part * l->apart + l->at;
+}
+
+/* Those of a tile */
+static struct lines tile_of(const struct bn_scratch *sc, enum bn_phase_kind kind,
+			    const struct bn_matrix *w, u32 tile)
+{
+	struct lines l = { .parts = sc->parts[kind], .apart = w->rows / sc->parts[kind] };
+
+	l.at = tile * sc->tile_lines[kind];
+	l.n = min2(sc->tile_lines[kind], l.apart - l.at);
+	return l;
+}
+
+/* The next piece of @tile, from @cursor on */
+static struct lines piece_of(const struct bn_scratch *sc, enum bn_phase_kind kind,
+			     const struct lines *tile, u32 cursor)
+{
+	struct lines l = *tile;
+
+	l.at += cursor;
+	l.n = min2(sc->piece_lines[kind], tile->n - cursor);
+	return l;
+}
+
+/* Rows @l of @w with all rows of activations; row r of it gives element r of @y */
+static void rows_product(struct bn_step *s, const struct bn_matrix *w, const struct lines *l,
+			 s32 *y, size_t y_stride, struct bn_tile_buffer *buffer)
+{
+	struct bn_product p = product(s, w, y + l->at, y_stride, buffer->tmp);
+
+	p.n = l->parts * l->n;
+	if (l->parts == 1) {
+		p.w += (size_t)l->at * w->line_bytes;
+		p.ahead = w->rows - l->at - l->n;
+		multiply(s, w, &p, buffer);
+		return;
+	}
+	for (u32 k = 0; k < BN_PARTS; k++)
+		p.part[k] = bn_weights_at(s->model,
+					  w->data + (size_t)first_of(l, k) * w->line_bytes,
+					  (u64)l->n * w->line_bytes);
+	p.y = buffer->sums;
 	multiply(s, w, &p, buffer);
+	for (u32 k = 0; k < BN_PARTS; k++)
+		for (u32 i = 0; i < l->n; i++)
+			y[first_of(l, k) + i] = buffer->sums[BN_PARTS * i + k];
 }
 
 static float scale_of(const struct bn_step *s, const struct bn_matrix *w, u32 row)
@@ -241,28 +289,15 @@ static void scale_heads(struct bn_step *s, const struct bn_matrix *w, u32 r0, u3
 	}
 }
 
-/* The next piece of a tile of @tile_rows of @rows rows: its first row and how many; advances */
-static u32 next_rows(const struct bn_scratch *sc, enum bn_phase_kind kind, u32 rows, u32 tile,
-		     u32 *cursor, u32 *r0, bool *more)
-{
-	u32 end = min2((tile + 1) * sc->tile_rows[kind], rows), n;
-
-	*r0 = tile * sc->tile_rows[kind] + *cursor;
-	n = min2(sc->piece_rows[kind], end - *r0);
-	*cursor += n;
-	*more = *r0 + n < end;
-	return n;
-}
-
 static bool qkv(struct bn_step *s, u32 layer, u32 tile, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	const struct bn_model *m = s->model;
 	const struct bn_layer *l = &m->layers[layer];
 	struct bn_scratch *sc = s->scratch;
 	const struct bn_matrix *w = &l->attn_q;
-	u32 first = 0, col = 0, r0, n;
+	u32 first = 0, col = 0;
 	float factor = 1.0f / bn_sqrt((float)m->head_dim);
-	bool more;
+	struct lines all, piece;
 
 	if (tile >= sc->q_tiles + sc->kv_tiles) {
 		tile -= sc->q_tiles + sc->kv_tiles;
@@ -277,10 +312,14 @@ static bool qkv(struct bn_step *s, u32 layer, u32 tile, u32 *cursor, struct bn_t
 		col = l->attn_q.rows;
 		factor = 1;
 	}
-	n = next_rows(sc, BN_PHASE_QKV, w->rows, tile, cursor, &r0, &more);
-	rows_product(s, w, r0, n, sums(sc) + col + r0, sc->norm_stride, buffer);
-	scale_heads(s, w, r0, n, col + r0, first, factor);
-	return more;
+	all = tile_of(sc, BN_PHASE_QKV, w, tile);
+	piece = piece_of(sc, BN_PHASE_QKV, &all, *cursor);
+	rows_product(s, w, &piece, sums(sc) + col, sc->norm_stride, buffer);
+	for (u32 k = 0; k < piece.parts; k++)
+		scale_heads(s, w, first_of(&piece, k), piece.n, col + first_of(&piece, k), first,
+			    factor);
+	*cursor += piece.n;
+	return *cursor < all.n;
 }
 
 /* Sums of out features [r0, r0 + n) are added to the residual stream. */
@@ -299,27 +338,29 @@ static bool attn_out(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32
 		     struct bn_tile_buffer *buffer)
 {
 	struct bn_scratch *sc = s->scratch;
-	bool more;
-	u32 r0, n;
+	struct lines all = tile_of(sc, BN_PHASE_ATTN_OUT, w, tile);
+	struct lines piece = piece_of(sc, BN_PHASE_ATTN_OUT, &all, *cursor);
 
-	n = next_rows(sc, BN_PHASE_ATTN_OUT, w->rows, tile, cursor, &r0, &more);
-	rows_product(s, w, r0, n, sums(sc) + r0, sc->norm_stride, buffer);
-	add_residual(s, w, r0, n);
-	return more;
+	rows_product(s, w, &piece, sums(sc), sc->norm_stride, buffer);
+	for (u32 k = 0; k < piece.parts; k++)
+		add_residual(s, w, first_of(&piece, k), piece.n);
+	*cursor += piece.n;
+	return *cursor < all.n;
 }
 
 /* ---- feed-forward network -------------------------------------------------------------------- */
 
-/* Rows [r0, r0 + n) of gate or up, as floats at @out + r0 of each row */
-static void ffn_rows(struct bn_step *s, const struct bn_matrix *w, u32 r0, u32 n, float *out,
-		     u32 stride, struct bn_tile_buffer *buffer)
+/* Rows @l of gate or up, as floats: row r of it at @out + r of each row */
+static void ffn_rows(struct bn_step *s, const struct bn_matrix *w, const struct lines *l,
+		     float *out, u32 stride, struct bn_tile_buffer *buffer)
 {
-	rows_product(s, w, r0, n, (s32 *)out + r0, stride, buffer);
-	for (u32 b = 0; b < s->n_rows; b++) {
-		float *y = row_of(out, b, stride) + r0;
+	rows_product(s, w, l, (s32 *)out, stride, buffer);
+	for (u32 b = 0; b < s->n_rows; b++)
+		for (u32 k = 0; k < l->parts; k++) {
+			float *y = row_of(out, b, stride) + first_of(l, k);
 
-		s->ops->dequant(y, (const s32 *)y, n, scale_of(s, w, b), false);
-	}
+			s->ops->dequant(y, (const s32 *)y, l->n, scale_of(s, w, b), false);
+		}
 }
 
 static void glu(struct bn_step *s, float *act, const float *gate, u32 n)
@@ -327,42 +368,58 @@ static void glu(struct bn_step *s, float *act, const float *gate, u32 n)
 	s->ops->glu(act, gate, act, n, s->model->activation);
 }
 
-/*
- * Numbers of the channels from @from to @end - 1 whose gate is open in any row: at most @most, and
- * up to BN_AHEAD_LINES behind them. Returns how many; *@next is where to go on.
- *
- * Gates are products with weights: any of them may be NaN.
- */
-static u32 open_gates(const struct bn_step *s, u32 from, u32 end, u32 most, u32 *index, u32 *next,
-		      u32 *ahead)
+/* Channels of a tile are counted through its parts, one after the other. */
+static u32 channel_of(const struct lines *tile, u32 nr)
 {
-	const struct bn_scratch *sc = s->scratch;
-	u32 n = 0;
-
-	*next = end;
-	for (u32 c = from; c < end && n < most + BN_AHEAD_LINES; c++) {
-		bool open = false;
-
-		for (u32 b = 0; b < s->n_rows; b++)
-			open |= sc->norm[(size_t)b * sc->norm_stride + c] > 0.0f;
-		if (n == most && *next == end)
-			*next = c;
-		index[n] = c;
-		n += open;
-	}
-	*ahead = n > most ? n - most : 0;
-	return n - *ahead;
+	return first_of(tile, nr / tile->n) + nr % tile->n;
 }
 
-/* Up of the channels that are open, and the GLU of them. Returns the channel to go on with. */
-static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, u32 from, u32 end, u32 most,
-			 struct bn_tile_buffer *buffer)
+/* Gates are products with weights: any of them may be NaN. */
+static bool gate_open(const struct bn_step *s, u32 channel)
+{
+	const struct bn_scratch *sc = s->scratch;
+
+	for (u32 b = 0; b < s->n_rows; b++)
+		if (sc->norm[(size_t)b * sc->norm_stride + channel] > 0.0f)
+			return true;
+	return false;
+}
+
+/*
+ * Channels of a part of @tile, from number @nr on, whose gate is open in any row: at most @most,
+ * and up to BN_AHEAD_LINES behind them, also of further parts. Returns how many; *@next is where
+ * to go on.
+ */
+static u32 open_gates(const struct bn_step *s, const struct lines *tile, u32 nr, u32 most,
+		      u32 *index, u32 *next, u32 *ahead)
+{
+	u32 end = (nr / tile->n + 1) * tile->n, all = tile->parts * tile->n, n = 0, i = nr;
+
+	for (; i < end && n < most; i++) {
+		index[n] = channel_of(tile, i);
+		n += gate_open(s, index[n]);
+	}
+	*next = i;
+	*ahead = 0;
+	for (; i < all && *ahead < BN_AHEAD_LINES; i++) {
+		index[n + *ahead] = channel_of(tile, i);
+		*ahead += gate_open(s, index[n + *ahead]);
+	}
+	return n;
+}
+
+/*
+ * Up of the channels of @tile that are open, from number @nr on, and the GLU of them. Returns the
+ * number to go on with.
+ */
+static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const struct lines *tile,
+			 u32 nr, u32 most, struct bn_tile_buffer *buffer)
 {
 	struct bn_scratch *sc = s->scratch;
 	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
 	u32 next;
 
-	p.n = open_gates(s, from, end, most, buffer->index, &next, &p.ahead);
+	p.n = open_gates(s, tile, nr, most, buffer->index, &next, &p.ahead);
 	if (!p.n)
 		return next;
 	p.index = buffer->index;
@@ -389,33 +446,33 @@ static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, u32 from
 static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 		    struct bn_tile_buffer *buffer)
 {
-	const struct bn_model *m = s->model;
-	const struct bn_layer *l = &m->layers[layer];
+	const struct bn_layer *l = &s->model->layers[layer];
 	struct bn_scratch *sc = s->scratch;
-	u32 tile_rows = sc->tile_rows[BN_PHASE_GATE_UP], piece = sc->piece_rows[BN_PHASE_GATE_UP];
-	u32 first = tile * tile_rows, end = min2(first + tile_rows, m->ffn), width = end - first;
-	u32 at = first + *cursor % width, n = min2(piece, end - at);
+	struct lines all = tile_of(sc, BN_PHASE_GATE_UP, &l->ffn_gate, tile), piece;
+	u32 most = sc->parts[BN_PHASE_GATE_UP] * sc->piece_lines[BN_PHASE_GATE_UP];
 
-	if (*cursor < width) {
-		ffn_rows(s, &l->ffn_gate, at, n, sc->norm, sc->norm_stride, buffer);
-		if (sc->sparse)
-			for (u32 b = 0; b < s->n_rows; b++)
-				memset(row_of(sc->act, b, sc->act_stride) + at, 0,
-				       n * sizeof(float));
-		*cursor += n;
+	if (*cursor < all.n) {
+		piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor);
+		ffn_rows(s, &l->ffn_gate, &piece, sc->norm, sc->norm_stride, buffer);
+		for (u32 b = 0; sc->sparse && b < s->n_rows; b++)
+			for (u32 k = 0; k < piece.parts; k++)
+				memset(row_of(sc->act, b, sc->act_stride) + first_of(&piece, k), 0,
+				       piece.n * sizeof(float));
+		*cursor += piece.n;
 		return true;
 	}
 	if (sc->sparse) {
-		at = open_channels(s, &l->ffn_up, at, end, piece, buffer);
-	} else {
-		ffn_rows(s, &l->ffn_up, at, n, sc->act, sc->act_stride, buffer);
-		for (u32 b = 0; b < s->n_rows; b++)
-			glu(s, row_of(sc->act, b, sc->act_stride) + at,
-			    row_of(sc->norm, b, sc->norm_stride) + at, n);
-		at += n;
+		*cursor = all.n + open_channels(s, &l->ffn_up, &all, *cursor - all.n, most, buffer);
+		return *cursor < all.n + all.parts * all.n;
 	}
-	*cursor = width + at - first;
-	return at < end;
+	piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor - all.n);
+	ffn_rows(s, &l->ffn_up, &piece, sc->act, sc->act_stride, buffer);
+	for (u32 b = 0; b < s->n_rows; b++)
+		for (u32 k = 0; k < piece.parts; k++)
+			glu(s, row_of(sc->act, b, sc->act_stride) + first_of(&piece, k),
+			    row_of(sc->norm, b, sc->norm_stride) + first_of(&piece, k), piece.n);
+	*cursor += piece.n;
+	return *cursor < 2 * all.n;
 }
 
 static bool any_input(const struct bn_product *p, u32 column)
@@ -463,6 +520,19 @@ static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u3
 }
 
 /*
+ * The order in which all columns of a tile, [from, from + BN_PARTS * apart), are read: those of
+ * BN_PARTS parts of it in turns, like rows. Returns how many from the @done'th on are in the list.
+ */
+static u32 columns_in_turns(u32 from, u32 apart, u32 done, u32 most, u32 *index)
+{
+	u32 n = 0;
+
+	for (; n < most && done + n < BN_PARTS * apart; n++)
+		index[n] = from + (done + n) % BN_PARTS * apart + (done + n) / BN_PARTS;
+	return n;
+}
+
+/*
  * A piece of a product by columns [from + *@cursor, end): into what @p->y has, or at the start what
  * @sums says - minus the sum of the inputs, or 0. Returns false when they are through.
  */
@@ -470,7 +540,8 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
 			  u32 *cursor, struct bn_tile_buffer *buffer)
 {
-	u32 piece = s->scratch->piece_cols[kind], at = from + *cursor, next = min2(at + piece, end);
+	u32 piece = s->scratch->piece_lines[kind], at = from + *cursor;
+	u32 next = min2(at + piece, end);
 
 	if (!*cursor)
 		for (u32 b = 0; b < p->batch; b++)
@@ -478,6 +549,11 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 				p->y[b * p->y_stride + o] = start ? (s32)(0 - (u32)start[b]) : 0;
 	if (sparse) {
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
+		p->index = buffer->index;
+	} else if (p->batch == 1 && piece % BN_PARTS == 0 && (end - from) % BN_PARTS == 0) {
+		p->n = next - at;
+		p->ahead = columns_in_turns(from, (end - from) / BN_PARTS, at - from,
+					    p->n + BN_AHEAD_LINES, buffer->index) - p->n;
 		p->index = buffer->index;
 	} else {
 		p->n = next - at;
@@ -514,13 +590,15 @@ static bool down(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cu
 {
 	struct bn_scratch *sc = s->scratch;
 	struct bn_product p = product(s, w, sums(sc), sc->norm_stride, buffer->tmp);
-	u32 from = tile * sc->down_cols, r0, n;
-	bool more;
+	u32 from = tile * sc->down_cols;
 
 	if (!w->by_column) {
-		n = next_rows(sc, BN_PHASE_DOWN, w->rows, tile, cursor, &r0, &more);
-		rows_product(s, w, r0, n, p.y + r0, sc->norm_stride, buffer);
-		return more;
+		struct lines all = tile_of(sc, BN_PHASE_DOWN, w, tile);
+		struct lines piece = piece_of(sc, BN_PHASE_DOWN, &all, *cursor);
+
+		rows_product(s, w, &piece, p.y, sc->norm_stride, buffer);
+		*cursor += piece.n;
+		return *cursor < all.n;
 	}
 	if (!sc->down_cols)
 		return outputs_tile(s, w, &p, BN_PHASE_DOWN, tile, cursor, buffer);
@@ -556,8 +634,9 @@ static bool linear(struct bn_step *s, u32 tile, u32 *cursor, struct bn_tile_buff
 	const struct bn_matrix *w = r->w;
 	struct bn_scratch *sc = s->scratch;
 	struct bn_product p = product(s, w, sums(sc), sc->norm_stride, buffer->tmp);
+	struct lines all, piece;
 	u32 r0, n;
-	bool more;
+	bool more = false;
 
 	p.x = r->x;
 	p.x_stride = r->x_stride;
@@ -567,13 +646,17 @@ static bool linear(struct bn_step *s, u32 tile, u32 *cursor, struct bn_tile_buff
 			return true;
 		r0 = tile * sc->tile_rows[BN_PHASE_LINEAR];
 		n = min2(sc->tile_rows[BN_PHASE_LINEAR], w->rows - r0);
-		more = false;
 	} else {
-		n = next_rows(sc, BN_PHASE_LINEAR, w->rows, tile, cursor, &r0, &more);
+		all = tile_of(sc, BN_PHASE_LINEAR, w, tile);
+		piece = piece_of(sc, BN_PHASE_LINEAR, &all, *cursor);
+		r0 = piece.at;
+		n = piece.n;
 		p.w += (size_t)r0 * w->line_bytes;
 		p.y += r0;
 		p.n = n;
 		multiply(s, w, &p, buffer);
+		*cursor += n;
+		more = *cursor < all.n;
 	}
 	for (u32 b = 0; b < r->rows; b++)
 		memcpy(r->y + (size_t)b * w->rows + r0,
@@ -610,6 +693,23 @@ static bool sample(struct bn_step *s, u32 slot, u32 *cursor)
 	return bn_sampler_run(&s->samplers[slot]);
 }
 
+/*
+ * Workers claim tiles in turns. Each shall go on where it stopped, so that what it reads is one
+ * long stream: tile number c is one of worker c % workers, whose tiles follow each other. When they
+ * get out of step they change places, which costs them a new start each.
+ */
+static u32 place_of(const struct bn_step *s, enum bn_phase_kind kind, u32 tile)
+{
+	u32 workers = s->workers, tiles = s->scratch->tiles[kind], of, each, rest;
+
+	if (workers < 2 || s->n_rows > BN_SPARSE_ROWS || tiles < 2 * workers)
+		return tile;
+	of = tile % workers;
+	each = tiles / workers;
+	rest = tiles % workers;
+	return of * each + min2(of, rest) + tile / workers;
+}
+
 bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buffer)
 {
 	const struct bn_model *m = s->model;
@@ -619,6 +719,7 @@ bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buf
 	u32 layer = bn_step_layer(s, phase);
 	const struct bn_layer *l = &m->layers[layer < m->n_layers ? layer : 0];
 
+	tile = place_of(s, kind, tile);
 	switch (kind) {
 	case BN_PHASE_EMBED:
 		return embed(s, tile);

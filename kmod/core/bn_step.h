@@ -70,6 +70,8 @@ struct bn_scratch;	/* layout private to bn_step.c */
 /**
  * struct bn_step - a step being computed
  * @dense:	set by the caller: read all weights, also where they cannot matter (to measure)
+ * @workers:	set by the caller: how many will probably take tiles; with the right number, each
+ *		of them reads what follows on what it read before. 0 is as good as 1
  * @samplers:	one per head slot: the caller fills params, recent, position, force of used slots
  *		after bn_step_begin() and before the first tile; results are there after the last
  *		phase
@@ -84,6 +86,7 @@ struct bn_step {
 	struct bn_sampler *samplers;
 	struct bn_linear_req linear;
 	u32 n_phases;
+	u32 workers;
 	bool dense;
 };
 

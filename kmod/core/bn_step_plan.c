@@ -230,26 +230,49 @@ static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 b
 	return max2(n, 1);
 }
 
-/* Cut @n out features into tiles of whole units of @unit, about as many as workers can share. */
-static u32 tile_features(u32 n, u32 unit)
+/*
+ * Bytes of a tile of one row of activations: so that each worker has several, the last of which
+ * takes little time beside all, but claims them rarely.
+ */
+static u32 tile_bytes(u64 bytes)
 {
-	return bn_round_up(tiles_of(n, TILES_WANTED), unit);
+	return max2(min2((u32)(bytes / 8), 2 * BN_SECTION_BYTES), 16384);
 }
 
-/* A phase of products with @w: tiles of whole pieces, or by column of whole blocks */
+/* May rows of @w be taken from BN_PARTS parts at once? */
+static bool has_parts(const struct bn_step *s, const struct bn_matrix *w)
+{
+	return s->n_rows == 1 && w->rows % BN_PARTS == 0;
+}
+
+/* Rows of @w, in tiles of whole pieces, about as many as workers can share */
+static void plan_rows(struct bn_step *s, enum bn_phase_kind kind, const struct bn_matrix *w,
+		      bool parts)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 piece = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+	u32 lines = tiles_of(w->rows, TILES_WANTED);
+
+	sc->parts[kind] = parts ? BN_PARTS : 1;
+	if (parts)
+		lines = tile_bytes((u64)w->rows * w->line_bytes) / (BN_PARTS * w->line_bytes);
+	sc->piece_lines[kind] = max2(piece / sc->parts[kind], 1);
+	sc->tile_lines[kind] = bn_round_up(max2(lines, 1), sc->piece_lines[kind]);
+	sc->tiles[kind] = bn_row_tiles(sc, kind, w);
+}
+
+/* A phase of products with @w: tiles of rows, or by column of whole blocks */
 static void plan_matrix(struct bn_step *s, enum bn_phase_kind kind, const struct bn_matrix *w)
 {
 	struct bn_scratch *sc = s->scratch;
 	u32 block_cols = bn_block_cols(w->packing);
 
-	if (w->by_column) {
-		sc->tile_rows[kind] = bn_round_up(tiles_of(w->rows, COLUMN_TILES_WANTED),
-						  block_cols);
-		sc->piece_cols[kind] = piece_lines(s, w, sc->tile_rows[kind] / block_cols);
-	} else {
-		sc->piece_rows[kind] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
-		sc->tile_rows[kind] = tile_features(w->rows, sc->piece_rows[kind]);
+	if (!w->by_column) {
+		plan_rows(s, kind, w, has_parts(s, w));
+		return;
 	}
+	sc->tile_rows[kind] = bn_round_up(tiles_of(w->rows, COLUMN_TILES_WANTED), block_cols);
+	sc->piece_lines[kind] = piece_lines(s, w, sc->tile_rows[kind] / block_cols);
 	sc->tiles[kind] = tiles_of(w->rows, sc->tile_rows[kind]);
 }
 
@@ -258,7 +281,7 @@ static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 {
 	struct bn_scratch *sc = s->scratch;
 
-	sc->piece_cols[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+	sc->piece_lines[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
 	sc->down_cols = bn_round_up(tiles_of(w->cols, DOWN_TILES), 8);
 	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
 	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
@@ -277,9 +300,10 @@ static void plan_tiles(struct bn_step *s)
 	sc->sparse = m->activation == BITNET_ACT_RELU2 && s->n_rows <= BN_SPARSE_ROWS && !s->dense;
 
 	/* All layers have the same shapes: bn_model_parse() saw to it. */
-	plan_matrix(s, BN_PHASE_QKV, &l->attn_q);
+	plan_rows(s, BN_PHASE_QKV, &l->attn_q,
+		  has_parts(s, &l->attn_q) && has_parts(s, &l->attn_k));
 	sc->q_tiles = sc->tiles[BN_PHASE_QKV];
-	sc->kv_tiles = tiles_of(l->attn_k.rows, sc->tile_rows[BN_PHASE_QKV]);
+	sc->kv_tiles = bn_row_tiles(sc, BN_PHASE_QKV, &l->attn_k);
 	sc->tiles[BN_PHASE_QKV] += 2 * sc->kv_tiles;
 
 	sc->tiles[BN_PHASE_ATTENTION] = s->n_rows * m->n_kv_heads;
@@ -392,7 +416,10 @@ enum bn_err bn_step_begin_linear(struct bn_step *s)
 	s->n_rows = r->rows;
 	s->n_slots = 0;
 	s->n_phases = 1;
-	plan_matrix(s, BN_PHASE_LINEAR, r->w);
+	if (r->w->by_column)
+		plan_matrix(s, BN_PHASE_LINEAR, r->w);
+	else
+		plan_rows(s, BN_PHASE_LINEAR, r->w, false);
 	sc->linear = true;
 	sc->dirty_rows = max2(sc->dirty_rows, s->n_rows);
 	return BN_OK;

@@ -88,10 +88,15 @@ struct bn_scratch {
 	bool sparse;			/* the feed-forward network reads what matters only */
 	u32 q_tiles, kv_tiles;		/* of BN_PHASE_QKV: q's, then k's, then v's */
 	u32 tiles[BN_PHASE_KINDS];
-	u32 tile_rows[BN_PHASE_KINDS];	/* out features of a tile of the ternary phases */
+	/*
+	 * Of the ternary phases by row: rows are taken from one part of the matrix, or from
+	 * BN_PARTS equal ones at once, of each of which a tile has lines that follow each other.
+	 */
+	u32 parts[BN_PHASE_KINDS];
+	u32 tile_lines[BN_PHASE_KINDS];	/* of each part */
+	u32 tile_rows[BN_PHASE_KINDS];	/* by column: out features of a tile */
 	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
-	u32 piece_rows[BN_PHASE_KINDS];	/* weight rows of a piece of such a tile ... */
-	u32 piece_cols[BN_PHASE_KINDS];	/* ... or columns, of a matrix by column */
+	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
 	u32 head_rows;			/* vocabulary rows of a piece, of the high plane ... */
 	u32 full_rows;			/* ... or of both */
 	u32 attn_heads;			/* query heads of a piece */
@@ -114,7 +119,7 @@ struct bn_head_slot {
 
 /* Numbers of lines for one piece of a product, and of those to prefetch behind them */
 #define BN_PIECE_LINES	256
-#define BN_AHEAD_LINES	32
+#define BN_AHEAD_LINES	48
 
 /*
  * struct bn_tile_buffer - the memory of whoever computes a tile, BN_TILE_BYTES long
@@ -122,13 +127,27 @@ struct bn_head_slot {
  * @weight_bytes: weights read since bn_tile_weight_bytes() was asked
  * @index:	lines wanted in this piece
  * @gate, @up:	their elements, one row behind the other
+ * @sums:	of lines of several parts, before they are sorted
  */
 struct bn_tile_buffer {
 	u8 tmp[BN_TMP_BYTES];
 	u64 weight_bytes;
 	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES];
-	float gate[BN_PIECE_LINES], up[BN_PIECE_LINES * BN_SPARSE_ROWS];
+	float gate[BN_PIECE_LINES];
+	union {
+		float up[BN_PIECE_LINES * BN_SPARSE_ROWS];
+		s32 sums[BN_PIECE_LINES];
+	};
 };
+
+/* bn_row_tiles() - tiles that the rows of @w make in a phase */
+static inline u32 bn_row_tiles(const struct bn_scratch *sc, enum bn_phase_kind kind,
+			       const struct bn_matrix *w)
+{
+	u32 lines = sc->tile_lines[kind];
+
+	return (w->rows / sc->parts[kind] + lines - 1) / lines;
+}
 
 /* bn_weights_at() - the better address of weights at @p, if all lie in one chunk that has one */
 static inline const u8 *bn_weights_at(const struct bn_model *m, const u8 *p, u64 bytes)

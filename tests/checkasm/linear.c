@@ -109,11 +109,11 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	u32 most = BN_MAX_COLS / bn_block_cols(packing);
 	struct bn_product p = {
 		.blocks = below(8) ? between(1, 12) : between(1, most),
-		.batch = below(3) ? between(1, 9) : between(1, BN_MAX_ROWS),
+		.batch = below(3) ? between(1, 9) : below(2) ? between(1, BN_MAX_ROWS) : 1,
 	};
 	u32 lines, cols;
+	bool good, parts;
 	u32 *index;
-	bool good;
 
 	p.n = p.blocks > 12 ? between(1, 5) : between(1, 23);
 	if (p.blocks > 12 && p.batch > 8)
@@ -125,8 +125,15 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	p.index = index;
 	p.y_stride = p.n + below(7);
 	rnd_product(&p, lines, cols, 0);
+	parts = p.batch == 1 && !index && p.n >= BN_PARTS && below(2);
+	if (parts) {
+		p.n -= p.n % BN_PARTS;
+		for (u32 k = 0; k < BN_PARTS; k++)
+			p.part[k] = p.w + (size_t)below(lines - p.n / BN_PARTS + 1) * p.line_bytes;
+	}
 	snprintf(what, what_bytes, "%u rows x %u columns, batch %u, x_stride %zu, y_stride %zu%s",
-		 p.n, cols, p.batch, p.x_stride, p.y_stride, index ? ", indexed" : "");
+		 p.n, cols, p.batch, p.x_stride, p.y_stride,
+		 index ? ", indexed" : parts ? ", in parts" : "");
 	good = same_product(&p, ref->linear[packing], ops->linear[packing], p.n, what, what_bytes);
 	free(index);
 	return good;
@@ -137,6 +144,17 @@ static u32 max_of(u32 a, u32 b)
 	return a > b ? a : b;
 }
 
+/* Quarters of an ascending list, taken in turns */
+static void take_turns(u32 *index, u32 n)
+{
+	u32 *list = malloc(n * sizeof(*list)), apart = n / BN_PARTS;
+
+	memcpy(list, index, n * sizeof(*list));
+	for (u32 i = 0; i < BN_PARTS * apart; i++)
+		index[i] = list[i % BN_PARTS * apart + i / BN_PARTS];
+	free(list);
+}
+
 static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 packing, char *what,
 		    size_t what_bytes)
 {
@@ -145,7 +163,7 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 		.n = below(4) ? between(1, 60) : between(1, 600),
 		.batch = below(3) ? 1 : below(3) ? between(2, 9) : between(1, BN_MAX_ROWS),
 	};
-	u32 lines, width = p.blocks * bn_block_cols(packing);
+	u32 lines, width;
 	u32 *index;
 	bool good;
 
@@ -153,12 +171,18 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 	if (p.batch > 1 && !below(4)) {
 		p.blocks = 1;
 		p.n = between(40, 200);
+	} else if (p.batch == 1 && !below(4)) {
+		p.blocks = between(13, 40);	/* more than a cache holds sums for */
+		p.n = between(1, 40);
 	} else if (p.n * p.blocks * p.batch > 2000) {
 		p.n = between(1, max_of(2000 / (p.blocks * p.batch), 1));
 	}
+	width = p.blocks * bn_block_cols(packing);
 	p.ahead = below(2) ? below(70) : 0;
 	lines = p.n + p.ahead + below(3 * p.n);
 	index = rnd_index(p.n + p.ahead, lines);
+	if (index && p.batch == 1 && !below(3))
+		take_turns(index, p.n + p.ahead);
 	p.index = index;
 	p.y_stride = width + below(7);
 	rnd_product(&p, lines, lines, below(3));

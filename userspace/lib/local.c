@@ -232,6 +232,7 @@ static int model_load(struct bitnet_engine *engine, const struct bitnet_image *i
 	memset(m->scratch, 0, bytes);
 	bn_step_init(&m->step, &m->core, e->ops, m->scratch);
 	m->step.dense = e->dense;
+	m->step.workers = e->n_threads;
 
 	pthread_mutex_lock(&e->lock);
 	while (id < BITNET_LOCAL_MODELS && e->models[id])

@@ -50,8 +50,8 @@ static void pass(struct member *m, enum bn_packing packing)
 {
 	struct stream *s = m->stream;
 	const uint32_t row_bytes = bn_line_bytes(packing, COLS);
-	const uint32_t rows = BN_SECTION_BYTES / row_bytes & ~3U;
-	const uint64_t part = STREAM_BYTES / s->n_threads;
+	const uint32_t rows = BN_SECTION_BYTES / row_bytes / BN_PARTS * BN_PARTS;
+	const uint64_t part = STREAM_BYTES / s->n_threads / BN_PARTS / row_bytes * row_bytes;
 	const int32_t x_sum = 0;
 	struct bn_product p = {
 		.y = m->memory->y, .y_stride = rows, .line_bytes = row_bytes,
@@ -59,8 +59,10 @@ static void pass(struct member *m, enum bn_packing packing)
 		.x_stride = COLS, .x_sum = &x_sum, .batch = 1, .tmp = m->memory->tmp,
 	};
 
-	for (uint64_t at = 0; at + rows * row_bytes <= part; at += rows * row_bytes) {
-		p.w = s->weights + m->number * part + at;
+	for (uint64_t at = 0; BN_PARTS * at + rows * row_bytes <= BN_PARTS * part;
+	     at += rows / BN_PARTS * row_bytes) {
+		for (uint32_t k = 0; k < BN_PARTS; k++)
+			p.part[k] = s->weights + (m->number * BN_PARTS + k) * part + at;
 		s->ops->linear[packing](&p);
 	}
 }

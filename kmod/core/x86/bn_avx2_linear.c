@@ -72,7 +72,8 @@ BN_INLINE __v16hi half(const u32 packing, __v16hi sum, const u8 *w, const s8 *x)
 }
 
 /* Without a list, what comes next lies behind: also behind the last line, where it does no harm. */
-BN_INLINE void one_row_of_x(const u32 packing, const bool listed, const struct bn_product *p)
+BN_INLINE void one_row_of_x(const u32 packing, const enum bn_order order,
+			    const struct bn_product *p)
 {
 	const u32 cols = packing == BN_T1 ? BN_T1_BLOCK_COLS : BN_T2_BLOCK_COLS;
 	const u32 most = (packing == BN_T1 ? T1_BLOCKS : T2_BLOCKS) * BN_BLOCK_BYTES;
@@ -81,7 +82,8 @@ BN_INLINE void one_row_of_x(const u32 packing, const bool listed, const struct b
 	struct ahead ahead = ahead_from(p, lines_ahead(p));
 
 	for (u32 i = 0; i < p->n; i += BN_GROUP) {
-		const struct bn_rows row = lines_of(p, i, p->n);
+		const struct bn_rows row = order == BN_PARTED ? bn_rows_of_parts(p, i / BN_GROUP) :
+							    lines_of(p, i, p->n);
 		const u8 *next = row.a + distance;
 		struct quad sum = quad_zero();
 		const s8 *x = p->x;
@@ -93,12 +95,14 @@ BN_INLINE void one_row_of_x(const u32 packing, const bool listed, const struct b
 
 			for (; at < end; at += BN_BLOCK_BYTES, x += cols) {
 				bn_for_each(r, BN_GROUP) {
-					if (listed)
+					if (order == BN_LISTED)
 						prefetch_next(&ahead);
-					else
+					else if (order == BN_FOLLOWING)
 						bn_prefetch(next + BN_GROUP * at +
 							    r * BN_BLOCK_BYTES);
 				}
+				if (order == BN_PARTED)
+					bn_prefetch_rows(&row, at + BN_PART_AHEAD);
 				for (u32 h = 0; h < BN_BLOCK_BYTES; h += 32) {
 					part.a = half(packing, part.a, row.a + at + h, x + h);
 					part.b = half(packing, part.b, row.b + at + h, x + h);
@@ -112,16 +116,18 @@ BN_INLINE void one_row_of_x(const u32 packing, const bool listed, const struct b
 	}
 }
 
-#define ONE_ROW_OF_X(name, packing, listed)		\
+#define ONE_ROW_OF_X(name, packing, order)		\
 BN_NOINLINE void name(const struct bn_product *p)	\
 {							\
-	one_row_of_x(packing, listed, p);		\
+	one_row_of_x(packing, order, p);		\
 }
 
-ONE_ROW_OF_X(one_row_t2, BN_T2, false)
-ONE_ROW_OF_X(one_row_t1, BN_T1, false)
-ONE_ROW_OF_X(one_row_listed_t2, BN_T2, true)
-ONE_ROW_OF_X(one_row_listed_t1, BN_T1, true)
+ONE_ROW_OF_X(one_row_t2, BN_T2, BN_FOLLOWING)
+ONE_ROW_OF_X(one_row_t1, BN_T1, BN_FOLLOWING)
+ONE_ROW_OF_X(one_row_listed_t2, BN_T2, BN_LISTED)
+ONE_ROW_OF_X(one_row_listed_t1, BN_T1, BN_LISTED)
+ONE_ROW_OF_X(one_row_parts_t2, BN_T2, BN_PARTED)
+ONE_ROW_OF_X(one_row_parts_t1, BN_T1, BN_PARTED)
 
 /* ---- more ------------------------------------------------------------------------------------ */
 
@@ -394,7 +400,9 @@ void bn_linear_##t##_avx2(const struct bn_product *p)		\
 {								\
 	switch (p->batch) {					\
 	case 1:							\
-		if (p->index)					\
+		if (p->part[0])					\
+			one_row_parts_##t(p);			\
+		else if (p->index)				\
 			one_row_listed_##t(p);			\
 		else						\
 			one_row_##t(p);				\

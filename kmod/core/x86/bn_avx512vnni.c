@@ -215,22 +215,20 @@ BN_INLINE void store_sums(s32 *y, vec sum, u32 n, const s32 *x_sum)
  * One row of activations: one pass over the packed rows, with sums for each field. No lane can
  * overflow: 4 products of 192 * 128 for each of at most 128 blocks of a row are 1.3e7.
  */
-static void linear_t2_1(const struct bn_product *p)
+BN_INLINE void rows_t2(const struct bn_product *p, const enum bn_order order)
 {
 	const vec mask0 = mask_of_field(0), mask1 = mask_of_field(1);
 	const vec mask2 = mask_of_field(2), mask3 = mask_of_field(3);
-	const u32 ahead = lines_ahead(p);
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
-		const struct bn_rows row = lines(p, r, p->n);
-		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		const struct group g = group_at(p, r, order);
 		struct quad sum0 = quad_zero(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
 
 		for (size_t at = 0; at < p->line_bytes; at += BN_BLOCK_BYTES) {
-			struct quad packed = quad_load(&row, at);
+			struct quad packed = quad_load(&g.row, at);
 			const s8 *in = p->x + 4 * at;
 
-			bn_prefetch_rows(&next, at);
+			prefetch_group(&g, at, order);
 			sum0 = quad_dot(sum0, quad_and(packed, mask0), load(in));
 			sum1 = quad_dot(sum1, quad_and(packed, mask1), load(in + 64));
 			sum2 = quad_dot(sum2, quad_and(packed, mask2), load(in + 128));
@@ -241,6 +239,11 @@ static void linear_t2_1(const struct bn_product *p)
 		sum0 = quad_add(sum0, quad_quarter(sum1));
 		bn_store_group(p->y + r, quad_sums(sum0), *p->x_sum, p->n - r);
 	}
+}
+
+static void linear_t2_1(const struct bn_product *p)
+{
+	IN_ORDER(rows_t2, p);
 }
 
 /*

@@ -152,27 +152,26 @@ BN_INLINE void dot_half(vec *sum, vec *sum4, const u8 *w, const s8 *x)
 }
 
 /*
- * Row @b of activations: one pass over the packed rows. No lane can overflow: 8 products of 12 *
- * 128 for each of at most 256 halves of a row's blocks are 3.2e6.
+ * The last row of activations: one pass over the packed rows. No lane can overflow: 8 products of
+ * 12 * 128 for each of at most 256 halves of a row's blocks are 3.2e6.
  */
-static void one_row_of_x(const struct bn_product *p, u32 b)
+BN_INLINE void last_row_of_x(const struct bn_product *p, const enum bn_order order)
 {
-	const u32 ahead = lines_ahead(p);
+	const u32 b = p->batch - 1;
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
-		const struct bn_rows row = lines(p, r, p->n);
-		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		const struct group g = group_at(p, r, order);
 		struct quad sum = quad_zero(), sum4 = sum;
 
 		for (size_t at = 0; at < p->line_bytes; at += BN_BLOCK_BYTES) {
-			bn_prefetch_rows(&next, at);
+			prefetch_group(&g, at, order);
 			for (size_t half = at; half < at + BN_BLOCK_BYTES; half += 32) {
 				const s8 *in = p->x + b * p->x_stride + 3 * at + half;
 
-				dot_half(&sum.a, &sum4.a, row.a + half, in);
-				dot_half(&sum.b, &sum4.b, row.b + half, in);
-				dot_half(&sum.c, &sum4.c, row.c + half, in);
-				dot_half(&sum.d, &sum4.d, row.d + half, in);
+				dot_half(&sum.a, &sum4.a, g.row.a + half, in);
+				dot_half(&sum.b, &sum4.b, g.row.b + half, in);
+				dot_half(&sum.c, &sum4.c, g.row.c + half, in);
+				dot_half(&sum.d, &sum4.d, g.row.d + half, in);
 			}
 		}
 		sum = quad_add(sum, quad_quarter(sum4));
@@ -227,7 +226,7 @@ static void linear_t2_few(const struct bn_product *p)
 	for (; b + BATCH_GROUP <= p->batch; b += BATCH_GROUP)
 		two_rows_of_x(p, b);
 	if (b < p->batch)
-		one_row_of_x(p, b);
+		IN_ORDER(last_row_of_x, p);
 }
 
 static void linear_t2(const struct bn_product *p)

@@ -30,6 +30,8 @@
 
 #define BN_GROUP	4	/* weight rows that share the loads of activations */
 
+_Static_assert(BN_GROUP == BN_PARTS, "a row of each part makes a group");
+
 /* struct bn_rows - the rows of a group */
 struct bn_rows {
 	const u8 *a, *b, *c, *d;
@@ -64,6 +66,27 @@ BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 	size_t group = (size_t)row_bytes * BN_GROUP;
 
 	return group >= 2048 ? group : (2048 + group - 1) / group * group;
+}
+
+/* Of parts, each a stream of its own: how far ahead in it. Sapphire Rapids likes 2 to 3 KiB. */
+#define BN_PART_AHEAD	2560
+
+/* How the lines of a product are found: one behind the other, by its list, or in its parts */
+enum bn_order { BN_FOLLOWING, BN_LISTED, BN_PARTED };
+
+BN_INLINE enum bn_order bn_order_of(const struct bn_product *p)
+{
+	return p->part[0] ? BN_PARTED : p->index ? BN_LISTED : BN_FOLLOWING;
+}
+
+/** bn_rows_of_parts() - the @i'th row of each part */
+BN_INLINE struct bn_rows bn_rows_of_parts(const struct bn_product *p, u32 i)
+{
+	const size_t at = (size_t)i * p->line_bytes;
+
+	return (struct bn_rows){
+		p->part[0] + at, p->part[1] + at, p->part[2] + at, p->part[3] + at,
+	};
 }
 
 BN_INLINE void bn_prefetch(const void *p)

@@ -25,6 +25,9 @@
 #define CODES_BYTES	32768			/* of these: fits a cache of 48 KiB, with x */
 #define COLUMNS_MOST	256			/* columns that are added at once */
 #define COLUMNS_AHEAD	32			/* columns from one to what is prefetched: 2 KiB */
+#define COLUMNS_NEAR	8			/* the same, where a whole column is read */
+#define COLUMNS_STREAM	24			/* the same, of columns that are read in turns */
+#define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
 
 /* bn_for_4() - four rounds at once: less beside vpdpbusd that competes with it for its ports */
 #ifdef __clang__
@@ -74,6 +77,64 @@ BN_INLINE u32 lines_ahead(const struct bn_product *p)
 	return bn_prefetch_bytes(p->line_bytes) / p->line_bytes;
 }
 
+/*
+ * struct group - lines that are multiplied together, and what to prefetch meanwhile
+ * @ahead:	the lines of a group further on; not of parts
+ * @far:	of a list: lines further on, of which the first two cache lines are fetched, so that
+ *		the CPU's own prefetcher takes notice and brings the others: it may have more reads
+ *		under way than this core
+ */
+struct group {
+	struct bn_rows row, ahead, far;
+};
+
+#define LISTED_AHEAD	8	/* lines to what is fetched whole ... */
+#define LISTED_FAR	32	/* ... and in advance */
+
+/* the group that starts with the @i'th line wanted */
+BN_INLINE struct group group_at(const struct bn_product *p, u32 i, const enum bn_order order)
+{
+	const u32 end = p->n + p->ahead;
+	struct group g;
+
+	if (order == BN_PARTED) {
+		g.row = bn_rows_of_parts(p, i / BN_GROUP);
+		return g;
+	}
+	g.row = lines(p, i, p->n);
+	g.ahead = lines(p, i + (order == BN_LISTED ? LISTED_AHEAD : lines_ahead(p)), end);
+	if (order == BN_LISTED)
+		g.far = lines(p, i + LISTED_FAR, end);
+	return g;
+}
+
+/* @at bytes into the lines of a group */
+BN_INLINE void prefetch_group(const struct group *g, size_t at, const enum bn_order order)
+{
+	if (order == BN_PARTED)
+		bn_prefetch_rows(&g->row, at + BN_PART_AHEAD);
+	else if (order == BN_LISTED && at < 2 * BN_BLOCK_BYTES)
+		bn_prefetch_rows(&g->far, at);
+	else
+		bn_prefetch_rows(&g->ahead, at);
+}
+
+/* One function for each order: in one, the registers would not hold the addresses. */
+#define IN_ORDER(rows, p)			\
+	do {					\
+		switch (bn_order_of(p)) {	\
+		case BN_FOLLOWING:		\
+			rows(p, BN_FOLLOWING);	\
+			break;			\
+		case BN_LISTED:			\
+			rows(p, BN_LISTED);	\
+			break;			\
+		case BN_PARTED:			\
+			rows(p, BN_PARTED);	\
+			break;			\
+		}				\
+	} while (0)
+
 /* ---- linear, t1, one row of activations ------------------------------------------------------ */
 
 BN_INLINE vec times3(vec b)
@@ -100,21 +161,19 @@ BN_INLINE vec untelescope(vec a, vec b)
  * four products of five digits, twice that with vectors of 32 bytes: 4120 products of 255 * 128
  * at most. That is 1.35e8, and 3A - B less than four times as much.
  */
-static void linear_t1_1(const struct bn_product *p)
+BN_INLINE void rows_t1(const struct bn_product *p, const enum bn_order order)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
-	const u32 ahead = lines_ahead(p);
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
-		const struct bn_rows row = lines(p, r, p->n);
-		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		const struct group g = group_at(p, r, order);
 		struct quad a = quad_zero(), b = a;
 		const s8 *x = p->x;
 
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
-			bn_prefetch_rows(&next, at);
+			prefetch_group(&g, at, order);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
-				struct quad digits = quad_load(&row, at + part * VEC_BYTES);
+				struct quad digits = quad_load(&g.row, at + part * VEC_BYTES);
 				const s8 *in = x + part * VEC_BYTES;
 
 				bn_for_each(k, 5) {
@@ -133,7 +192,21 @@ static void linear_t1_1(const struct bn_product *p)
 	}
 }
 
+static void linear_t1_1(const struct bn_product *p)
+{
+	IN_ORDER(rows_t1, p);
+}
+
 /* ---- columns --------------------------------------------------------------------------------- */
+
+/*
+ * struct place_sums - those of a vector of packed bytes, interleaved as interleave() does it: low
+ * and high ones, and of either two vectors. For t1 six sums make five: sum k of digit k, and of
+ * the remainder before it.
+ */
+struct place_sums {
+	vec a[2][6], b[2][6];
+};
 
 /*
  * struct columns - up to COLUMNS_MOST columns of a call, in its tmp
@@ -141,12 +214,16 @@ static void linear_t1_1(const struct bn_product *p)
  * @x:		what each is multiplied with, by row of activations
  * @sums:	of a tile
  * @codes:	of two vectors of outputs
+ * @places:	of one row of activations: the sums of each place of some blocks
  */
 struct columns {
 	u32 at[COLUMNS_MOST + COLUMNS_AHEAD];
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
 	vec sums[2 * MOST_X];
-	u8 codes[5][COLUMNS_MOST / 4][2 * VEC_BYTES];
+	union {
+		u8 codes[5][COLUMNS_MOST / 4][2 * VEC_BYTES];
+		struct place_sums places[COLUMNS_BLOCKS * BN_BLOCK_BYTES / VEC_BYTES];
+	};
 };
 
 _Static_assert(sizeof(struct columns) <= BN_TMP_BYTES, "columns fit tmp");
@@ -201,39 +278,27 @@ BN_INLINE struct pair interleave(const u8 *w, const u32 *at, const bool high)
 	return (struct pair){ unpack_low_16(ab, cd), unpack_high_16(ab, cd) };
 }
 
-/*
- * One row of activations: the sums of a pair of vectors of outputs stay in registers, all of the
- * columns being added. For t1 six sums make five: sum k of digit k, and of the remainder before it.
- *
- * No lane overflows: 256 products of 255 * 128 are 8.4e6.
- */
-BN_INLINE void columns_pass(const struct columns *c, u32 n, const u8 *w, s32 *y, const u32 packing,
-			    const bool high, const bool prefetch)
+/* The places of two vectors of codes, multiplied with four activations */
+BN_INLINE void add_places(vec *a, vec *b, struct pair codes, vec x, const u32 packing)
 {
 	const u32 sums = packing == BN_T1 ? 6 : 4;
-	vec a[6], b[6];
 
-	bn_for_each(k, sums)
-		a[k] = b[k] = (vec){ 0 };
-	for (u32 i = 0; i < n; i += 4) {
-		struct pair codes = interleave(w, c->at + i, high);
-		vec x = broadcast(c->x[0] + i);
-
-		if (prefetch)
-			bn_for_each(j, 4)
-				bn_prefetch(w + c->at[i + COLUMNS_AHEAD + j]);
-		bn_for_each(k, sums) {
-			if (packing == BN_T2) {
-				a[k] = dot(a[k], codes.a & mask_of_field(k), x);
-				b[k] = dot(b[k], codes.b & mask_of_field(k), x);
-			} else {
-				a[k] = dot(a[k], codes.a, x);
-				b[k] = dot(b[k], codes.b, x);
-				codes.a = times3(codes.a);
-				codes.b = times3(codes.b);
-			}
+	bn_for_each(k, sums) {
+		if (packing == BN_T2) {
+			a[k] = dot(a[k], codes.a & mask_of_field(k), x);
+			b[k] = dot(b[k], codes.b & mask_of_field(k), x);
+		} else {
+			a[k] = dot(a[k], codes.a, x);
+			b[k] = dot(b[k], codes.b, x);
+			codes.a = times3(codes.a);
+			codes.b = times3(codes.b);
 		}
 	}
+}
+
+/* What add_places() has added up, to the outputs */
+BN_INLINE void end_places(s32 *y, const vec *a, const vec *b, const u32 packing)
+{
 	bn_for_each(k, places(packing)) {
 		if (packing == BN_T2)
 			add_pair(y + 64 * k, a[k] >> 2 * k, b[k] >> 2 * k);
@@ -243,19 +308,77 @@ BN_INLINE void columns_pass(const struct columns *c, u32 n, const u8 *w, s32 *y,
 	}
 }
 
-BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 block,
-			 const u32 packing)
+/*
+ * A block of the column that comes so many behind the @i'th. Of columns here and there, the first
+ * two blocks are fetched in advance, see struct group.
+ */
+BN_INLINE void prefetch_column(const struct columns *c, const u8 *w, u32 i, u32 block,
+			       const enum bn_order order)
 {
-	const u8 *w = p->w + (size_t)block * BN_BLOCK_BYTES;
-	s32 *y = p->y + block * bn_block_cols(packing);
+	const u32 ahead = order == BN_PARTED ? COLUMNS_STREAM :
+			  order == BN_LISTED && block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
 
-	/* The first pass over a block fetches the next. */
-	columns_pass(c, n, w, y, packing, false, true);
-	columns_pass(c, n, w, y + 8, packing, true, false);
-	if (VEC_BYTES < BN_BLOCK_BYTES) {
-		columns_pass(c, n, w + VEC_BYTES, y + VEC_BYTES, packing, false, false);
-		columns_pass(c, n, w + VEC_BYTES, y + VEC_BYTES + 8, packing, true, false);
+	bn_prefetch(w + c->at[i + ahead] + block * BN_BLOCK_BYTES);
+}
+
+/*
+ * One row of activations, blocks [first, end): column after column, as they lie in memory, four
+ * at a time, the sums being in the first-level cache.
+ *
+ * No lane overflows: 256 products of 255 * 128 are 8.4e6.
+ */
+BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 first, u32 end,
+			 const u32 packing, const enum bn_order order)
+{
+	const u32 vectors = BN_BLOCK_BYTES / VEC_BYTES;
+	const u8 *w = p->w;
+
+	memset(c->places, 0, (end - first) * vectors * sizeof(*c->places));
+	for (u32 i = 0; i < n; i += 4) {
+		const vec x = broadcast(c->x[0] + i);
+		struct place_sums *sums = c->places;
+
+		for (u32 block = first; block < end; block++) {
+			bn_for_each(j, 4)
+				prefetch_column(c, w, i + j, block, order);
+			bn_for_each(v, vectors) {
+				const u8 *at = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
+
+				bn_for_each(high, 2)
+					add_places(sums->a[high], sums->b[high],
+						   interleave(at, c->at + i, high), x, packing);
+				sums++;
+			}
+		}
 	}
+	for (u32 i = 0; i < (end - first) * vectors; i++) {
+		const struct place_sums *sums = c->places + i;
+		s32 *y = p->y + (first + i / vectors) * bn_block_cols(packing) +
+			 i % vectors * VEC_BYTES;
+
+		end_places(y, sums->a[0], sums->b[0], packing);
+		end_places(y + 8, sums->a[1], sums->b[1], packing);
+	}
+}
+
+/* A list that does not ascend takes columns of BN_PARTS streams in turns. */
+BN_INLINE enum bn_order columns_order(const struct bn_product *p)
+{
+	if (p->n > BN_PARTS && p->index && p->index[BN_PARTS] < p->index[1])
+		return BN_PARTED;
+	return p->index ? BN_LISTED : BN_FOLLOWING;
+}
+
+/* All blocks; what to prefetch behind the columns are those that follow. */
+BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 n, u32 next,
+			     const u32 packing, const enum bn_order order)
+{
+	for (u32 i = 0; i < COLUMNS_AHEAD; i++)
+		c->at[n + i] = line_number(p, smaller(next + i, p->n + p->ahead - 1)) *
+			       p->line_bytes;
+	for (u32 first = 0; first < p->blocks; first += COLUMNS_BLOCKS)
+		columns_1(p, c, n, first, smaller(first + COLUMNS_BLOCKS, p->blocks), packing,
+			  order);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -442,13 +565,24 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 		n = smaller(p->n - from, COLUMNS_MOST);
 		listed = bn_round_up(n, 4);
 		list_columns(c, p, from, n);
+		if (p->batch == 1) {
+			switch (columns_order(p)) {
+			case BN_FOLLOWING:
+				columns_alone(p, c, listed, from + n, packing, BN_FOLLOWING);
+				break;
+			case BN_LISTED:
+				columns_alone(p, c, listed, from + n, packing, BN_LISTED);
+				break;
+			case BN_PARTED:
+				columns_alone(p, c, listed, from + n, packing, BN_PARTED);
+				break;
+			}
+			continue;
+		}
 		for (u32 block = 0; block < p->blocks; block++) {
 			if (block == 0 || block + 1 == p->blocks)
 				list_ahead(c, p, listed, from + n, block);
-			if (p->batch == 1)
-				columns_1(p, c, listed, block, packing);
-			else
-				columns_many(p, c, listed, block, packing);
+			columns_many(p, c, listed, block, packing);
 		}
 	}
 }
