@@ -75,7 +75,7 @@ struct bn_product {
 	void *tmp;
 };
 
-#define BN_TMP_BYTES	65536
+#define BN_TMP_BYTES	73728
 
 /**
  * struct bn_head - what head_full() and head_top() of struct bn_ops compute

@@ -22,6 +22,7 @@
  */
 #define TILES_WANTED		16
 #define COLUMN_TILES_WANTED	4
+#define FEW_ROWS		16	/* up to so many, reading is what takes time there */
 #define DOWN_TILES		8
 
 _Static_assert(DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
@@ -221,9 +222,12 @@ static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 b
 	u32 n = (u32)(rate * PIECE_US / macs);
 
 	n = min2(n, BN_SECTION_BYTES / (blocks * BN_BLOCK_BYTES));
-	n = min2(n, BN_PIECE_LINES);
-	/* The kernels take four lines at a time; in batches, up to sixteen outputs. */
-	if (n >= 16 && s->n_rows > 1)
+	if (s->n_rows <= BN_SPARSE_ROWS)
+		n = min2(n, BN_PIECE_LINES);
+	/* The kernels take four lines at a time; in batches, up to thirty-two outputs. */
+	if (n >= 32 && s->n_rows > 1)
+		n &= ~31U;
+	else if (n >= 16 && s->n_rows > 1)
 		n &= ~15U;
 	else if (n >= 4)
 		n &= ~3U;
@@ -266,12 +270,13 @@ static void plan_matrix(struct bn_step *s, enum bn_phase_kind kind, const struct
 {
 	struct bn_scratch *sc = s->scratch;
 	u32 block_cols = bn_block_cols(w->packing);
+	u32 wanted = s->n_rows > FEW_ROWS ? TILES_WANTED : COLUMN_TILES_WANTED;
 
 	if (!w->by_column) {
 		plan_rows(s, kind, w, has_parts(s, w));
 		return;
 	}
-	sc->tile_rows[kind] = bn_round_up(tiles_of(w->rows, COLUMN_TILES_WANTED), block_cols);
+	sc->tile_rows[kind] = bn_round_up(tiles_of(w->rows, wanted), block_cols);
 	sc->piece_lines[kind] = piece_lines(s, w, sc->tile_rows[kind] / block_cols);
 	sc->tiles[kind] = tiles_of(w->rows, sc->tile_rows[kind]);
 }

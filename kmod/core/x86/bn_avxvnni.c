@@ -123,18 +123,13 @@ BN_INLINE void add_pair(s32 *y, vec a, vec b)
 	add_8(y + 16, _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x31));
 }
 
-/* The first @n of @sum to @y: less *@x_sum, or added to what is there if that is NULL */
-BN_INLINE void store_sums(s32 *y, vec sum, u32 n, const s32 *x_sum)
+/* The first @n of @sum, less @x_sum, to @y */
+BN_INLINE void store_sums(s32 *y, vec sum, u32 n, s32 x_sum)
 {
 	const __m256i first = _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (s32)n : 8),
 						 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-	__m256i v = (__m256i)sum;
 
-	if (x_sum)
-		v = _mm256_sub_epi32(v, _mm256_set1_epi32(*x_sum));
-	else
-		v = _mm256_add_epi32(v, _mm256_maskload_epi32(y, first));
-	_mm256_maskstore_epi32(y, first, v);
+	_mm256_maskstore_epi32(y, first, _mm256_sub_epi32((__m256i)sum, _mm256_set1_epi32(x_sum)));
 }
 
 #include "bn_vnni_ops.h"

@@ -22,8 +22,8 @@
 
 #define LANES		(VEC_BYTES / 4)		/* outputs of a vector of sums */
 #define LINEAR_ROWS	(2 * LANES)		/* lines whose codes are unpacked at once */
-#define CODES_BYTES	32768			/* of these: fits a cache of 48 KiB, with x */
-#define COLUMNS_MOST	256			/* columns that are added at once */
+#define CODES_BYTES	16384			/* of these: fits a cache of 32 KiB, with x */
+#define COLUMNS_MOST	512			/* columns that are added at once */
 #define COLUMNS_AHEAD	32			/* columns from one to what is prefetched: 2 KiB */
 #define COLUMNS_NEAR	8			/* the same, where a whole column is read */
 #define COLUMNS_STREAM	24			/* the same, of columns that are read in turns */
@@ -199,6 +199,11 @@ static void linear_t1_1(const struct bn_product *p)
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
+/* two vectors of outputs, in each of which a lane has the bytes of four columns */
+struct pair {
+	vec a, b;
+};
+
 /*
  * struct place_sums - those of a vector of packed bytes, interleaved as interleave() does it: low
  * and high ones, and of either two vectors. For t1 six sums make five: sum k of digit k, and of
@@ -211,17 +216,22 @@ struct place_sums {
 /*
  * struct columns - up to COLUMNS_MOST columns of a call, in its tmp
  * @at:		where each column starts, from the product's w; then what to prefetch
- * @x:		what each is multiplied with, by row of activations
+ * @in, @in_stride: what each is multiplied with, by row of activations: the product's own rows if
+ *		they hold just that, or @x
  * @sums:	of a tile
- * @codes:	of two vectors of outputs
+ * @packed, @codes: of two vectors of outputs, those of a place at a time
  * @places:	of one row of activations: the sums of each place of some blocks
  */
 struct columns {
 	u32 at[COLUMNS_MOST + COLUMNS_AHEAD];
+	const s8 *in;
+	size_t in_stride;
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
 	vec sums[2 * MOST_X];
 	union {
-		u8 codes[5][COLUMNS_MOST / 4][2 * VEC_BYTES];
+		struct {
+			struct pair packed[COLUMNS_MOST / 4], codes[COLUMNS_MOST / 4];
+		};
 		struct place_sums places[COLUMNS_BLOCKS * BN_BLOCK_BYTES / VEC_BYTES];
 	};
 };
@@ -233,6 +243,10 @@ BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 f
 {
 	for (u32 i = 0; i < bn_round_up(n, 4); i++)
 		c->at[i] = line_number(p, from + smaller(i, n - 1)) * p->line_bytes;
+	c->in = p->x + from;
+	c->in_stride = p->x_stride;
+	if (!p->index && n % 4 == 0)
+		return;
 	for (u32 b = 0; b < p->batch; b++) {
 		const s8 *x = p->x + b * p->x_stride;
 
@@ -241,29 +255,9 @@ BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 f
 		for (u32 i = n; i % 4; i++)
 			c->x[b][i] = 0;
 	}
+	c->in = c->x[0];
+	c->in_stride = COLUMNS_MOST;
 }
-
-/*
- * What follows the columns of @block, @next columns on in the list of the product: the next block
- * of the same ones, or the first block of further ones.
- */
-BN_INLINE void list_ahead(struct columns *c, const struct bn_product *p, u32 n, u32 next, u32 block)
-{
-	const u32 end = p->n + p->ahead;
-
-	for (u32 i = 0; i < COLUMNS_AHEAD; i++) {
-		u32 at = c->at[smaller(i, n - 1)] + BN_BLOCK_BYTES;
-
-		if (block + 1 == p->blocks && next + i < end)
-			at = line_number(p, next + i) * p->line_bytes - block * BN_BLOCK_BYTES;
-		c->at[n + i] = at;
-	}
-}
-
-/* two vectors of outputs, in each of which a lane has the bytes of four columns */
-struct pair {
-	vec a, b;
-};
 
 /*
  * Interleave four columns: of each 16 bytes the first 8 (or with @high the others), the outputs of
@@ -325,7 +319,7 @@ BN_INLINE void prefetch_column(const struct columns *c, const u8 *w, u32 i, u32 
  * One row of activations, blocks [first, end): column after column, as they lie in memory, four
  * at a time, the sums being in the first-level cache.
  *
- * No lane overflows: 256 products of 255 * 128 are 8.4e6.
+ * No lane overflows: 512 products of 255 * 128 are 1.7e7.
  */
 BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 first, u32 end,
 			 const u32 packing, const enum bn_order order)
@@ -335,7 +329,7 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 
 	memset(c->places, 0, (end - first) * vectors * sizeof(*c->places));
 	for (u32 i = 0; i < n; i += 4) {
-		const vec x = broadcast(c->x[0] + i);
+		const vec x = broadcast(c->in + i);
 		struct place_sums *sums = c->places;
 
 		for (u32 block = first; block < end; block++) {
@@ -385,10 +379,11 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
 
 /*
  * struct tile - a product of unpacked codes with some rows of activations
- * @sums:	out: for each row of activations, a vector of sums for each vector of codes
+ * @sums:	for each row of activations, a vector of sums for each vector of codes
  * @codes:	by quad of activations
  * @x:		first activation of the first row
  * @quads:	of activations
+ * @add:	to what is in @sums
  */
 struct tile {
 	vec *sums;
@@ -396,6 +391,7 @@ struct tile {
 	const s8 *x;
 	size_t x_stride;
 	u32 quads;
+	bool add;
 };
 
 BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
@@ -405,8 +401,14 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 	const size_t x_stride = t->x_stride;
 	vec a[MOST_X], b[MOST_X];
 
-	bn_for_each(r, rows)
+	bn_for_each(r, rows) {
 		a[r] = b[r] = (vec){ 0 };
+		if (t->add) {
+			a[r] = t->sums[vectors * r];
+			if (vectors > 1)
+				b[r] = t->sums[vectors * r + 1];
+		}
+	}
 	bn_for_4(i, t->quads) {
 		vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
@@ -448,6 +450,10 @@ MULTIPLY(6)
 #if MOST_X > 6
 MULTIPLY(7)
 MULTIPLY(8)
+MULTIPLY(9)
+MULTIPLY(10)
+MULTIPLY(11)
+MULTIPLY(12)
 #endif
 
 #define MULTIPLY_CASE(rows)							\
@@ -467,6 +473,10 @@ static void multiply_tile(const struct tile *t, u32 vectors, u32 rows)
 #if MOST_X > 6
 	MULTIPLY_CASE(7);
 	MULTIPLY_CASE(8);
+	MULTIPLY_CASE(9);
+	MULTIPLY_CASE(10);
+	MULTIPLY_CASE(11);
+	MULTIPLY_CASE(12);
 #endif
 	}
 }
@@ -510,29 +520,64 @@ BN_INLINE vec unpack(vec *packed, u32 k, const u32 packing)
 	return digit_64(b);
 }
 
-/* Block @block of the columns, in both vectors of @high of @half: codes, then products */
+/* Of each four columns, two vectors of @high of a half */
+BN_INLINE void interleave_columns(struct columns *c, u32 n, const u8 *w, const bool high)
+{
+	for (u32 i = 0; i < n; i += 4)
+		c->packed[i / 4] = interleave(w, c->at + i, high);
+}
+
+/* Codes of place @k of what is interleaved */
+BN_INLINE void unpack_columns(struct columns *c, u32 n, u32 k, const u32 packing)
+{
+	for (u32 i = 0; i < n / 4; i++) {
+		struct pair packed = c->packed[i];
+
+		c->codes[i] = (struct pair){
+			unpack(&packed.a, k, packing), unpack(&packed.b, k, packing),
+		};
+		c->packed[i] = packed;
+	}
+}
+
+BN_INLINE void prefetch_2nd(const void *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
+/*
+ * Fetch into the second-level cache a share of what comes next, columns [i, end) of the @n listed:
+ * their next block, or behind the last one the first block of as many further columns.
+ */
+BN_INLINE void prefetch_columns(const struct bn_product *p, const struct columns *c, u32 from,
+				u32 n, u32 block, u32 i, u32 end)
+{
+	if (block + 1 < p->blocks) {
+		for (; i < end; i++)
+			prefetch_2nd(p->w + c->at[i] + (size_t)(block + 1) * BN_BLOCK_BYTES);
+	} else {
+		end = smaller(from + n + end, p->n + p->ahead);
+		for (i += from + n; i < end; i++)
+			prefetch_2nd(p->w + (size_t)line_number(p, i) * p->line_bytes);
+	}
+}
+
+/* Block @block of the columns, in both vectors of @high of a half: codes, then products */
 BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
 			    s32 *y, const u32 packing, const bool high)
 {
-	struct tile t = { .sums = c->sums, .x_stride = COLUMNS_MOST, .quads = n / 4 };
+	struct tile t = {
+		.sums = c->sums, .codes = (const u8 *)c->codes, .x_stride = c->in_stride,
+		.quads = n / 4,
+	};
 	u32 rows;
 
-	for (u32 i = 0; i < n; i += 4) {
-		struct pair packed = interleave(w, c->at + i, high);
-
-		if (!high)
-			bn_for_each(j, 4)
-				bn_prefetch(w + c->at[i + COLUMNS_AHEAD + j]);
-		bn_for_each(k, places(packing)) {
-			store(c->codes[k][i / 4], unpack(&packed.a, k, packing));
-			store(c->codes[k][i / 4] + VEC_BYTES, unpack(&packed.b, k, packing));
-		}
-	}
-	for (u32 b = 0; b < p->batch; b += rows) {
-		rows = tile_x(p->batch - b);
-		t.x = c->x[b];
-		for (u32 k = 0; k < places(packing); k++) {
-			t.codes = c->codes[k][0];
+	interleave_columns(c, n, w, high);
+	for (u32 k = 0; k < places(packing); k++) {
+		unpack_columns(c, n, k, packing);
+		for (u32 b = 0; b < p->batch; b += rows) {
+			rows = tile_x(p->batch - b);
+			t.x = c->in + b * c->in_stride;
 			multiply_tile(&t, 2, rows);
 			for (u32 r = 0; r < rows; r++)
 				add_pair(y + (b + r) * p->y_stride + 64 * k,
@@ -542,14 +587,17 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 	}
 }
 
-BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n, u32 block,
-			    const u32 packing)
+BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 from, u32 n,
+			    u32 block, const u32 packing)
 {
 	const u8 *w = p->w + (size_t)block * BN_BLOCK_BYTES;
 	s32 *y = p->y + block * bn_block_cols(packing);
 
+	prefetch_columns(p, c, from, n, block, 0, n / 2);
 	for (u32 part = 0; part < BN_BLOCK_BYTES; part += VEC_BYTES) {
 		columns_part(p, c, n, w + part, y + part, packing, false);
+		if (!part)
+			prefetch_columns(p, c, from, n, block, n / 2, n);
 		columns_part(p, c, n, w + part, y + part + 8, packing, true);
 	}
 }
@@ -579,11 +627,8 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 			}
 			continue;
 		}
-		for (u32 block = 0; block < p->blocks; block++) {
-			if (block == 0 || block + 1 == p->blocks)
-				list_ahead(c, p, listed, from + n, block);
-			columns_many(p, c, listed, block, packing);
-		}
+		for (u32 block = 0; block < p->blocks; block++)
+			columns_many(p, c, from, listed, block, packing);
 	}
 }
 
@@ -597,9 +642,9 @@ static void columns_t1(const struct bn_product *p)
 	columns(p, BN_T1);
 }
 
-/* struct linear_tile - codes of LINEAR_ROWS lines, or of LANES, in a call's tmp */
+/* struct linear_tile - sums of all activations with LINEAR_ROWS lines, or with LANES, in a tmp */
 struct linear_tile {
-	vec sums[2 * MOST_X];
+	vec sums[2 * BN_MAX_ROWS];
 	u8 codes[CODES_BYTES];
 };
 
@@ -635,11 +680,6 @@ BN_INLINE void unpack_lines(u8 *codes, const u8 *const row[], size_t at, u32 blo
 	}
 }
 
-BN_INLINE void prefetch_2nd(const void *p)
-{
-	_mm_prefetch((const char *)p, _MM_HINT_T1);
-}
-
 /*
  * Fetch into the second-level cache (the codes fill the first) a share of what is unpacked next:
  * lines [from, end) of those from @r on, @blocks blocks from byte @at on.
@@ -652,16 +692,30 @@ BN_INLINE void prefetch_lines(const struct bn_product *p, u32 r, u32 from, u32 e
 			prefetch_2nd(line(p, i, p->n + p->ahead) + at + block * BN_BLOCK_BYTES);
 }
 
+/* Sums of lines [r, r + LANES * @vectors), which are complete, to the results */
+BN_INLINE void store_lines(const struct bn_product *p, const vec *sums, u32 r, u32 vectors,
+			   const u32 packing)
+{
+	for (u32 b = 0; b < p->batch; b++, sums += vectors) {
+		s32 *y = p->y + b * p->y_stride + r;
+
+		store_sums(y, sums[0] >> code_shift(packing), p->n - r, p->x_sum[b]);
+		if (vectors > 1)
+			store_sums(y + LANES, sums[1] >> code_shift(packing), p->n - r - LANES,
+				   p->x_sum[b]);
+	}
+}
+
 /*
- * Rows [r, r + LINEAR_ROWS) with all activations, in pieces of blocks whose codes fit tmp. Each
- * piece of codes is unpacked once and serves the whole batch; its sums, of at most 2048
- * activations, are below 192 * 128 * 2048 = 5.0e7.
+ * Lines [r, r + LINEAR_ROWS) with all activations, in pieces of blocks whose codes fit the
+ * first-level cache. Each piece of codes is unpacked once and serves the whole batch. No lane
+ * overflows: 32960 products of 192 * 128 are 8.1e8.
  */
 BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, const u32 packing)
 {
 	const u32 most = CODES_BYTES / (16 * places(packing) * 2 * VEC_BYTES);
 	struct linear_tile *tile = p->tmp;
-	struct tile t = { .sums = tile->sums, .codes = tile->codes, .x_stride = p->x_stride };
+	struct tile t = { .codes = tile->codes, .x_stride = p->x_stride };
 	const u8 *row[LINEAR_ROWS];
 	u32 blocks, rows;
 
@@ -675,26 +729,19 @@ BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, const
 		next = block + blocks < p->blocks ? block + blocks : 0;
 		unpack_lines(tile->codes, row, at, blocks, vectors, packing);
 		t.quads = 16 * places(packing) * blocks;
+		t.add = block > 0;
 		for (u32 b = 0; b < p->batch; b += rows) {
 			rows = tile_x(p->batch - b);
 			prefetch_lines(p, next ? r : r + LINEAR_ROWS, b * LINEAR_ROWS / p->batch,
 				       (b + rows) * LINEAR_ROWS / p->batch,
 				       (size_t)next * BN_BLOCK_BYTES,
 				       smaller(p->blocks - next, most));
+			t.sums = tile->sums + b * vectors;
 			t.x = p->x + b * p->x_stride + block * bn_block_cols(packing);
 			multiply_tile(&t, vectors, rows);
-			for (u32 i = 0; i < rows; i++) {
-				const s32 *x_sum = block ? NULL : p->x_sum + b + i;
-				const vec *sums = tile->sums + vectors * i;
-				s32 *y = p->y + (b + i) * p->y_stride + r;
-
-				store_sums(y, sums[0] >> code_shift(packing), p->n - r, x_sum);
-				if (vectors > 1)
-					store_sums(y + LANES, sums[1] >> code_shift(packing),
-						   p->n - r - LANES, x_sum);
-			}
 		}
 	}
+	store_lines(p, tile->sums, r, vectors, packing);
 }
 
 BN_INLINE void linear_many(const struct bn_product *p, const u32 packing)
