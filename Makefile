@@ -53,7 +53,7 @@ test_cflags  = $(tool_cflags) -Itests
 
 # ---- what is built of what -------------------------------------------------------------------
 
-core_objs := $(addprefix $O/,$(bn-core-objs))
+core_objs := $(addprefix $O/,$(bn-core-objs) $(bn-user-objs))
 lib_objs  := $(patsubst userspace/lib/%.c,$O/lib/%.o,$(wildcard userspace/lib/*.c))
 # All of the tool but main(), so that tests can link parts of it.
 tool_objs := $(patsubst userspace/%.c,$O/tool/%.o,$(filter-out userspace/bitnetctl.c,$(wildcard userspace/*.c)))
@@ -129,7 +129,7 @@ $O/tests/checkasm/checkasm: $(patsubst %.c,$O/%.o,$(wildcard tests/checkasm/*.c)
 # SIMDe adds bytes as signed numbers that overflow: they shall wrap. Sanitized, they would compile for
 # minutes; the buffers' guard pages remain.
 emulated_cflags := $(bn-cflags-bn_avx2) -Wno-psabi -fwrapv $(if $(SAN),-fno-sanitize=all)
-emulated_objs := $(patsubst %,$O/emulated/%.o,bn_avxvnni bn_avx512vnni bn_head_avxvnni bn_head_avx512vnni)
+emulated_objs := $(patsubst %,$O/emulated/%.o,bn_avxvnni bn_avx512vnni bn_amx bn_head_avxvnni bn_head_avx512vnni)
 $(emulated_objs): $O/emulated/%.o: kmod/core/x86/%.c $O/flags kmod/core/flags.mk
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)

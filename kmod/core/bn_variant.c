@@ -9,6 +9,9 @@ const struct bn_ops *const bn_variants[] = {
 	&bn_ops_avx2,
 	&bn_ops_avxvnni,
 	&bn_ops_avx512vnni,
+#ifndef __KERNEL__
+	&bn_ops_amx,
+#endif
 	NULL,
 };
 

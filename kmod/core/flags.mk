@@ -12,6 +12,9 @@ bn-core-objs := \
 	core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o \
 	core/x86/bn_head_avx2.o core/x86/bn_head_avxvnni.o core/x86/bn_head_avx512vnni.o
 
+# Of userspace alone: kmod/README.md says why not of the module.
+bn-user-objs := core/x86/bn_amx.o
+
 # Files that hold floating-point code; the rest (image, pack, step_plan, work, job, sched, variant) has none.
 bn-float-objs := \
 	core/bn_float.o core/bn_ops_ref.o core/bn_selftest.o core/bn_sampler.o core/bn_step.o core/bn_head.o \
@@ -31,3 +34,4 @@ bn-cflags-bn_head_avx2 = $(bn-cflags-bn_avx2)
 bn-cflags-bn_head_avxvnni = $(bn-cflags-bn_avxvnni)
 bn-cflags-bn_head_avx512vnni = $(bn-cflags-bn_avx512vnni)
 bn-cflags-bn_avx512vnni := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+bn-cflags-bn_amx = $(bn-cflags-bn_avx512vnni) -mamx-tile -mamx-int8

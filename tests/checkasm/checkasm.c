@@ -26,6 +26,7 @@
 #define EMULATED	0
 #endif
 
+#define EMULATED_CPU	(BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI | BN_CPU_AMX)
 #define PATTERN		0xa5
 #define MARGIN		256	/* bytes of pattern that are looked at */
 
@@ -249,12 +250,12 @@ static u32 cpu_mask(void)
 {
 	u32 cpu = bitnet_cpu_mask();
 
-	return EMULATED && (cpu & BN_CPU_AVX2) ? cpu | BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI : cpu;
+	return EMULATED && (cpu & BN_CPU_AVX2) ? cpu | EMULATED_CPU : cpu;
 }
 
 static bool is_emulated(const struct bn_ops *ops)
 {
-	return ops->needs & (BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI);
+	return ops->needs & EMULATED_CPU;
 }
 
 static void check_variant(const struct bn_ops *ops, u64 seed, u32 cases, const char *op)

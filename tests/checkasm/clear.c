@@ -43,6 +43,34 @@ static u32 not_zero(void)
 	return n;
 }
 
+/* Bytes of tiles: what XINUSE says of them, all or nothing */
+#define XINUSE_TILES	0x60000U
+#define TILE_BYTES	(64 + 8 * 1024)
+
+static u32 tiles_in_use(void)
+{
+	u32 eax, edx;
+
+	asm volatile("xgetbv" : "=a" (eax), "=d" (edx) : "c" (1));
+	return eax & XINUSE_TILES ? TILE_BYTES : 0;
+}
+
+/* One tile of ones; @pass as below */
+static u32 tiles_left(const struct bn_ops *ops, u32 pass)
+{
+	static const u8 ones[64] = { [0 ... 63] = 0xff };
+	static const u8 config[64] = { [0] = 1, [16] = 64, [48] = 1 };
+	u32 left;
+
+	asm volatile("ldtilecfg %0\n\ttileloadd (%1,%2,1), %%tmm0"
+		     : : "m" (config), "r" (ones), "r" (64L), "m" (ones));
+	if (pass)
+		ops->clear();
+	left = tiles_in_use();
+	asm volatile("tilerelease");
+	return left;
+}
+
 bool clear_leaves_zeros(const struct bn_ops *ops, u32 *before, u32 *after)
 {
 	memset(saved, 0, sizeof(saved));
@@ -68,5 +96,9 @@ bool clear_leaves_zeros(const struct bn_ops *ops, u32 *before, u32 *after)
 			*before = not_zero();
 	}
 	*after = not_zero();
+	if (ops->needs & BN_CPU_AMX) {
+		*before += tiles_left(ops, 0);
+		*after += tiles_left(ops, 1);
+	}
 	return *before && !*after;
 }

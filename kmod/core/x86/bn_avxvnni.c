@@ -12,6 +12,7 @@
 #define words		__v16hu
 #define VEC_BYTES	32
 #define MOST_X		6	/* 2 x 6 sums, 2 codes, 1 x: 15 of 16 registers */
+#define QUADS		1
 
 BN_INLINE __v8si dot(__v8si sum, __v8si codes, __v8si x)
 {
@@ -238,6 +239,16 @@ static void linear_t1(const struct bn_product *p)
 		linear_t1_1(p);
 	else
 		linear_many(p, BN_T1);
+}
+
+static void columns_t2(const struct bn_product *p)
+{
+	columns(p, BN_T2);
+}
+
+static void columns_t1(const struct bn_product *p)
+{
+	columns(p, BN_T1);
 }
 
 const struct bn_ops bn_ops_avxvnni = {

@@ -4,7 +4,8 @@
  *
  * The including file has defined vec, words and VEC_BYTES, struct quad (a vector for each line of
  * a group), the operations on both, and MOST_X: how many rows of activations, times two vectors
- * of outputs, fill the registers with sums.
+ * of outputs, fill the registers with sums; QUADS: of how many quads of activations at a time
+ * multiply_tile() computes the products. With AMX defined it does so by tiles.
  *
  * Codes need not be shifted down: a field that stands 2i bits up is 4^i times too large as an
  * unsigned byte (at most 192), and so is its sum, which is divided exactly at the end, as no lane
@@ -192,7 +193,7 @@ BN_INLINE void rows_t1(const struct bn_product *p, const enum bn_order order)
 	}
 }
 
-static void linear_t1_1(const struct bn_product *p)
+BN_INLINE void linear_t1_1(const struct bn_product *p)
 {
 	IN_ORDER(rows_t1, p);
 }
@@ -218,6 +219,7 @@ struct place_sums {
  * @at:		where each column starts, from the product's w; then what to prefetch
  * @in, @in_stride: what each is multiplied with, by row of activations: the product's own rows if
  *		they hold just that, or @x
+ * @configured:	as of struct tile
  * @sums:	of a tile
  * @packed, @codes: of two vectors of outputs, those of a place at a time
  * @places:	of one row of activations: the sums of each place of some blocks
@@ -226,6 +228,7 @@ struct columns {
 	u32 at[COLUMNS_MOST + COLUMNS_AHEAD];
 	const s8 *in;
 	size_t in_stride;
+	u32 configured;
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
 	vec sums[2 * MOST_X];
 	union {
@@ -238,21 +241,21 @@ struct columns {
 
 _Static_assert(sizeof(struct columns) <= BN_TMP_BYTES, "columns fit tmp");
 
-/* List @n columns from the @from'th on, made up to a multiple of four by some times zero */
+/* List @n columns from the @from'th on, made up to whole quads by some times zero */
 BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 from, u32 n)
 {
-	for (u32 i = 0; i < bn_round_up(n, 4); i++)
+	for (u32 i = 0; i < bn_round_up(n, 4 * QUADS); i++)
 		c->at[i] = line_number(p, from + smaller(i, n - 1)) * p->line_bytes;
 	c->in = p->x + from;
 	c->in_stride = p->x_stride;
-	if (!p->index && n % 4 == 0)
+	if (!p->index && n % (4 * QUADS) == 0)
 		return;
 	for (u32 b = 0; b < p->batch; b++) {
 		const s8 *x = p->x + b * p->x_stride;
 
 		for (u32 i = 0; i < n; i++)
 			c->x[b][i] = x[line_number(p, from + i)];
-		for (u32 i = n; i % 4; i++)
+		for (u32 i = n; i % (4 * QUADS); i++)
 			c->x[b][i] = 0;
 	}
 	c->in = c->x[0];
@@ -384,6 +387,7 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
  * @x:		first activation of the first row
  * @quads:	of activations
  * @add:	to what is in @sums
+ * @configured:	AMX: rows of activations that the CPU's tiles are configured for, or 0
  */
 struct tile {
 	vec *sums;
@@ -392,94 +396,14 @@ struct tile {
 	size_t x_stride;
 	u32 quads;
 	bool add;
+	u32 *configured;
 };
 
-BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
-{
-	const u8 *codes = t->codes;
-	const s8 *x = t->x;
-	const size_t x_stride = t->x_stride;
-	vec a[MOST_X], b[MOST_X];
-
-	bn_for_each(r, rows) {
-		a[r] = b[r] = (vec){ 0 };
-		if (t->add) {
-			a[r] = t->sums[vectors * r];
-			if (vectors > 1)
-				b[r] = t->sums[vectors * r + 1];
-		}
-	}
-	bn_for_4(i, t->quads) {
-		vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
-
-		bn_for_each(r, rows) {
-			vec four = broadcast(x + r * x_stride);
-
-			a[r] = dot(a[r], first, four);
-			if (vectors > 1)
-				b[r] = dot(b[r], second, four);
-		}
-		codes += vectors * VEC_BYTES;
-		x += 4;
-	}
-	bn_for_each(r, rows) {
-		t->sums[vectors * r] = a[r];
-		if (vectors > 1)
-			t->sums[vectors * r + 1] = b[r];
-	}
-}
-
-/* One function for each shape, since the sums have to be registers */
-#define MULTIPLY(rows)								\
-BN_NOINLINE void multiply_1x##rows(const struct tile *t)			\
-{										\
-	multiply(t, 1, rows);							\
-}										\
-										\
-BN_NOINLINE void multiply_2x##rows(const struct tile *t)			\
-{										\
-	multiply(t, 2, rows);							\
-}
-
-MULTIPLY(1)
-MULTIPLY(2)
-MULTIPLY(3)
-MULTIPLY(4)
-MULTIPLY(5)
-MULTIPLY(6)
-#if MOST_X > 6
-MULTIPLY(7)
-MULTIPLY(8)
-MULTIPLY(9)
-MULTIPLY(10)
-MULTIPLY(11)
-MULTIPLY(12)
+#ifdef AMX
+#include "bn_amx_multiply.h"
+#else
+#include "bn_vnni_multiply.h"
 #endif
-
-#define MULTIPLY_CASE(rows)							\
-	case rows:								\
-		vectors > 1 ? multiply_2x##rows(t) : multiply_1x##rows(t);	\
-		break
-
-static void multiply_tile(const struct tile *t, u32 vectors, u32 rows)
-{
-	switch (rows) {
-	MULTIPLY_CASE(1);
-	MULTIPLY_CASE(2);
-	MULTIPLY_CASE(3);
-	MULTIPLY_CASE(4);
-	MULTIPLY_CASE(5);
-	MULTIPLY_CASE(6);
-#if MOST_X > 6
-	MULTIPLY_CASE(7);
-	MULTIPLY_CASE(8);
-	MULTIPLY_CASE(9);
-	MULTIPLY_CASE(10);
-	MULTIPLY_CASE(11);
-	MULTIPLY_CASE(12);
-#endif
-	}
-}
 
 /* Rows of activations for the next tile, @left being left: about equally many each time */
 BN_INLINE u32 tile_x(u32 left)
@@ -568,7 +492,7 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 {
 	struct tile t = {
 		.sums = c->sums, .codes = (const u8 *)c->codes, .x_stride = c->in_stride,
-		.quads = n / 4,
+		.quads = n / 4, .configured = &c->configured,
 	};
 	u32 rows;
 
@@ -607,11 +531,12 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 	struct columns *c = p->tmp;
 	u32 n;
 
+	c->configured = 0;
 	for (u32 from = 0; from < p->n; from += n) {
 		u32 listed;
 
 		n = smaller(p->n - from, COLUMNS_MOST);
-		listed = bn_round_up(n, 4);
+		listed = bn_round_up(n, 4 * QUADS);
 		list_columns(c, p, from, n);
 		if (p->batch == 1) {
 			switch (columns_order(p)) {
@@ -630,16 +555,6 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 		for (u32 block = 0; block < p->blocks; block++)
 			columns_many(p, c, from, listed, block, packing);
 	}
-}
-
-static void columns_t2(const struct bn_product *p)
-{
-	columns(p, BN_T2);
-}
-
-static void columns_t1(const struct bn_product *p)
-{
-	columns(p, BN_T1);
 }
 
 /* struct linear_tile - sums of all activations with LINEAR_ROWS lines, or with LANES, in a tmp */
@@ -711,11 +626,14 @@ BN_INLINE void store_lines(const struct bn_product *p, const vec *sums, u32 r, u
  * first-level cache. Each piece of codes is unpacked once and serves the whole batch. No lane
  * overflows: 32960 products of 192 * 128 are 8.1e8.
  */
-BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, const u32 packing)
+BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, u32 *configured,
+			   const u32 packing)
 {
 	const u32 most = CODES_BYTES / (16 * places(packing) * 2 * VEC_BYTES);
 	struct linear_tile *tile = p->tmp;
-	struct tile t = { .codes = tile->codes, .x_stride = p->x_stride };
+	struct tile t = {
+		.codes = tile->codes, .x_stride = p->x_stride, .configured = configured,
+	};
 	const u8 *row[LINEAR_ROWS];
 	u32 blocks, rows;
 
@@ -746,6 +664,8 @@ BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, const
 
 BN_INLINE void linear_many(const struct bn_product *p, const u32 packing)
 {
+	u32 configured = 0;
+
 	for (u32 r = 0; r < p->n; r += LINEAR_ROWS)
-		linear_rows(p, r, p->n - r > LANES ? 2 : 1, packing);
+		linear_rows(p, r, p->n - r > LANES ? 2 : 1, &configured, packing);
 }

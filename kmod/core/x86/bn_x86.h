@@ -7,7 +7,7 @@
 
 #include "../bn_ops.h"
 
-extern const struct bn_ops bn_ops_avx2, bn_ops_avxvnni, bn_ops_avx512vnni;
+extern const struct bn_ops bn_ops_avx2, bn_ops_avxvnni, bn_ops_avx512vnni, bn_ops_amx;
 
 /* Of the reference, for what a variant has no better way to do */
 void bn_linear_t2_ref(const struct bn_product *p);
@@ -15,24 +15,34 @@ void bn_linear_t1_ref(const struct bn_product *p);
 void bn_columns_t2_ref(const struct bn_product *p);
 void bn_columns_t1_ref(const struct bn_product *p);
 
-/* "avxvnni" is AVX2 but for linear_t2 */
-void bn_quantize_avx2(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad);
-void bn_rmsnorm_avx2(float *y, const float *x, const float *g, u32 n, u32 n_pad, float eps);
-void bn_dequant_avx2(float *y, const s32 *acc, u32 n, float scale, bool add);
-void bn_glu_avx2(float *y, const float *g, const float *u, u32 n, u32 activation);
-void bn_embed_avx2(float *y, const s8 *high, const s8 *low, float scale, u32 n);
-void bn_f32_to_f16_avx2(u16 *y, const float *x, u32 n);
-void bn_rope_avx2(float *x, const float *cos, const float *sin, u32 half);
-void bn_attention_avx2(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-		       u32 head_pad, u32 heads, u32 n);
-void bn_head_full_avx2(const struct bn_head *p);
-void bn_head_lower_avx2(float *max, const float *y, const float *scale, float bound, u32 n);
-u32 bn_head_pick_avx2(u32 *index, const float *y, const float *scale, float bound, float threshold,
-		      u32 from, u32 n, u32 most);
-u32 bn_head_drop_avx2(float *y, float threshold, u32 n);
-float bn_max_value_avx2(const float *x, u32 n);
-float bn_sum_exp_avx2(const float *x, u32 n, float max);
-void bn_clear_avx2(void);
+/* Operations that more than one variant uses: "avxvnni" is AVX2 but for products, "amx" AVX-512 */
+#define BN_SHARED_OPS(isa)									\
+void bn_quantize_##isa(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad);			\
+void bn_rmsnorm_##isa(float *y, const float *x, const float *g, u32 n, u32 n_pad,		\
+		      float eps);								\
+void bn_dequant_##isa(float *y, const s32 *acc, u32 n, float scale, bool add);			\
+void bn_glu_##isa(float *y, const float *g, const float *u, u32 n, u32 activation);		\
+void bn_embed_##isa(float *y, const s8 *high, const s8 *low, float scale, u32 n);		\
+void bn_f32_to_f16_##isa(u16 *y, const float *x, u32 n);					\
+void bn_rope_##isa(float *x, const float *cos, const float *sin, u32 half);			\
+void bn_attention_##isa(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,	\
+			u32 head_pad, u32 heads, u32 n);					\
+void bn_head_full_##isa(const struct bn_head *p);						\
+void bn_head_lower_##isa(float *max, const float *y, const float *scale, float bound, u32 n);	\
+u32 bn_head_pick_##isa(u32 *index, const float *y, const float *scale, float bound,		\
+		       float threshold, u32 from, u32 n, u32 most);				\
+u32 bn_head_drop_##isa(float *y, float threshold, u32 n);					\
+float bn_max_value_##isa(const float *x, u32 n);						\
+void bn_clear_##isa(void);									\
+float bn_sum_exp_##isa(const float *x, u32 n, float max)
+
+BN_SHARED_OPS(avx2);
+BN_SHARED_OPS(avx512vnni);
+
+void bn_linear_t2_avx512vnni(const struct bn_product *p);
+void bn_linear_t1_avx512vnni(const struct bn_product *p);
+void bn_columns_t2_avx512vnni(const struct bn_product *p);
+void bn_columns_t1_avx512vnni(const struct bn_product *p);
 
 /* bn_head_*.c: the integer part of the head */
 void bn_head_quantize_avx2(void *q, float *step, float *l1, const float *x, u32 n_pad);

@@ -232,4 +232,70 @@ EMULATED void emulated_mask_storeu_epi16(void *p, __mmask16 mask, __m256i a)
 #define asm
 #define volatile(...)	((void)0)
 
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+struct emulated_tiles {
+	unsigned char palette, start_row, reserved[14];
+	unsigned short row_bytes[16];
+	unsigned char rows[16];
+	unsigned char data[8][16][64];
+};
+
+static __attribute__((__unused__)) struct emulated_tiles emulated_tiles;
+
+/* As the instruction, it zeroes the tiles. */
+EMULATED void emulated_tile_config(const void *config)
+{
+	memset(&emulated_tiles, 0, sizeof(emulated_tiles));
+	if (config)
+		memcpy(&emulated_tiles, config, 64);
+}
+
+EMULATED void emulated_tile_load(int tile, const void *from, long stride)
+{
+	struct emulated_tiles *t = &emulated_tiles;
+
+	memset(t->data[tile], 0, sizeof(t->data[tile]));
+	for (int row = 0; row < t->rows[tile]; row++)
+		memcpy(t->data[tile][row], (const char *)from + row * stride, t->row_bytes[tile]);
+}
+
+EMULATED void emulated_tile_store(int tile, void *to, long stride)
+{
+	const struct emulated_tiles *t = &emulated_tiles;
+
+	for (int row = 0; row < t->rows[tile]; row++)
+		memcpy((char *)to + row * stride, t->data[tile][row], t->row_bytes[tile]);
+}
+
+EMULATED void emulated_tile_dpbsud(int sum, int a, int b)
+{
+	struct emulated_tiles *t = &emulated_tiles;
+
+	for (int row = 0; row < t->rows[sum]; row++) {
+		for (int col = 0; col < t->row_bytes[sum] / 4; col++) {
+			unsigned int s;
+
+			memcpy(&s, t->data[sum][row] + 4 * col, sizeof(s));
+			for (int i = 0; i < t->row_bytes[a]; i++)
+				s += (unsigned int)((signed char)t->data[a][row][i] *
+						    t->data[b][i / 4][4 * col + i % 4]);
+			memcpy(t->data[sum][row] + 4 * col, &s, sizeof(s));
+		}
+	}
+}
+
+#undef _tile_loadconfig
+#define _tile_loadconfig		emulated_tile_config
+#undef _tile_release
+#define _tile_release()			emulated_tile_config(NULL)
+#undef _tile_loadd
+#define _tile_loadd			emulated_tile_load
+#undef _tile_stored
+#define _tile_stored			emulated_tile_store
+#undef _tile_zero
+#define _tile_zero(tile)		memset(emulated_tiles.data[tile], 0, 1024)
+#undef _tile_dpbsud
+#define _tile_dpbsud			emulated_tile_dpbsud
+
 #endif /* EMULATED_IMMINTRIN_H */

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * bn_amx.c - AVX-512 with VNNI, but batches of products with AMX
+ *
+ * Of userspace only: see README.md about tiles in the kernel. Whoever may use it has asked the
+ * kernel for the permission to.
+ */
+#ifndef __CHECKER__		/* sparse knows no intrinsics */
+
+#define AMX
+#define MOST_X		32	/* two tiles of activations */
+#define QUADS		16	/* a tile of codes */
+#include "bn_zmm.h"
+#include "bn_vnni_ops.h"
+
+/*
+ * Rows of activations from which on it pays. Of so few the codes take most of the time to unpack;
+ * t2 has a kernel for up to six that unpacks nothing.
+ */
+#define LEAST		5
+#define LEAST_T2	7
+
+static void linear_t2(const struct bn_product *p)
+{
+	if (p->batch < LEAST_T2 || p->n <= LANES / 2) {
+		bn_linear_t2_avx512vnni(p);
+	} else {
+		linear_many(p, BN_T2);
+		_tile_release();
+	}
+}
+
+static void linear_t1(const struct bn_product *p)
+{
+	if (p->batch < LEAST) {
+		bn_linear_t1_avx512vnni(p);
+	} else {
+		linear_many(p, BN_T1);
+		_tile_release();
+	}
+}
+
+static void columns_t2(const struct bn_product *p)
+{
+	if (p->batch < LEAST) {
+		bn_columns_t2_avx512vnni(p);
+	} else {
+		columns(p, BN_T2);
+		_tile_release();
+	}
+}
+
+static void columns_t1(const struct bn_product *p)
+{
+	if (p->batch < LEAST) {
+		bn_columns_t1_avx512vnni(p);
+	} else {
+		columns(p, BN_T1);
+		_tile_release();
+	}
+}
+
+static void clear(void)
+{
+	_tile_release();
+	bn_clear_avx512vnni();
+}
+
+const struct bn_ops bn_ops_amx = {
+	.name = "amx",
+	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI | BN_CPU_AMX,
+	.macs_per_us = 60000,
+	.batch_macs_per_us = 1000000,
+	.linear = { [BN_T2] = linear_t2, [BN_T1] = linear_t1 },
+	.columns = { [BN_T2] = columns_t2, [BN_T1] = columns_t1 },
+	.quantize = bn_quantize_avx512vnni,
+	.rmsnorm = bn_rmsnorm_avx512vnni,
+	.dequant = bn_dequant_avx512vnni,
+	.glu = bn_glu_avx512vnni,
+	.embed = bn_embed_avx512vnni,
+	.f32_to_f16 = bn_f32_to_f16_avx512vnni,
+	.rope = bn_rope_avx512vnni,
+	.attention = bn_attention_avx512vnni,
+	.head_full = bn_head_full_avx512vnni,
+	.head_quantize = bn_head_quantize_avx512vnni,
+	.head_top = bn_head_top_avx512vnni,
+	.head_lower = bn_head_lower_avx512vnni,
+	.head_pick = bn_head_pick_avx512vnni,
+	.head_drop = bn_head_drop_avx512vnni,
+	.max_value = bn_max_value_avx512vnni,
+	.sum_exp = bn_sum_exp_avx512vnni,
+	.clear = clear,
+};
+
+#endif /* __CHECKER__ */
