@@ -108,6 +108,36 @@ struct bn_head {
 	u32 slots;
 };
 
+/**
+ * struct bn_attention - what scores() and weigh() of struct bn_ops compute
+ * @q:		scores(): f32 [heads][head_pad], already scaled by 1/sqrt(head_dim)
+ * @acc:	weigh(): f32 [heads][head_pad], weighted sums so far, updated
+ * @ml:		weigh(): f32 [heads][2]: running maximum and running sum; (-inf, 0) at the start
+ * @s:		f32, head h at s + h * s_stride: the scores, out of one and into the other
+ * @s_stride:	in elements, a multiple of BN_LANES, as n rounded up to one at least
+ * @p:		weigh(): f32 [heads][BN_ATTN_CHUNK] of the caller, contents of no meaning; 64-byte
+ *		aligned like @s
+ * @kv:		f16 [n][head_pad]: keys or values
+ * @next:	those that the next call will ask for: may be prefetched. NULL: nothing
+ * @head_pad:	a multiple of BN_LANES
+ * @heads:	>= 1
+ * @n:		positions, 1 .. BN_ATTN_CHUNK
+ *
+ * Of query heads that share a key/value head, with some of its positions.
+ */
+struct bn_attention {
+	const float *q;
+	float *acc, *ml, *s;
+	size_t s_stride;
+	float *p;
+	const u16 *kv, *next;
+	u32 head_pad;
+	u32 heads;
+	u32 n;
+};
+
+#define BN_ATTN_CHUNK	64	/* positions of one call of weigh(); part of the bit pattern */
+
 #define BN_HEAD_Q_BYTES(n_pad)	(2 * (n_pad) + 64)
 #define BN_HEAD_ROWS		64	/* whose largest lower bound head_lower() gives */
 
@@ -189,22 +219,22 @@ struct bn_ops {
 	void (*rope)(float *x, const float *cos, const float *sin, u32 half);
 
 	/**
-	 * @attention: one online-softmax step over @n positions for @heads query heads that share a
-	 *		KV head
-	 * @acc:	f32 [heads][head_pad], weighted sums so far, updated
-	 * @ml:		f32 [heads][2]: running maximum and running sum; (-inf, 0) at the start
-	 * @q:		f32 [heads][head_pad], already scaled by 1/sqrt(head_dim)
-	 * @k, @v:	f16 [n][head_pad]
-	 * @n:		1 .. BN_ATTN_CHUNK positions
+	 * @scores: s[h][t] = dot(q[h], k[t]), a lane reduction over head_pad elements
 	 *
-	 * Scores s_t = dot(q, k_t) (lane reduction); m' = max(max-reduction of all s_t, m); factor
-	 * exp(m - m'); p_t = exp(s_t - m'); sum' = sum * factor + (lane reduction of p);
-	 * acc' = acc * factor, then += p_t * v_t in ascending t. exp(-inf) is 0, and so is
-	 * exp(NaN), as of (-inf) - (-inf). A NaN score takes no part; a NaN value does, even with
-	 * p_t = 0.
+	 * @s may be written up to the next multiple of BN_LANES behind n.
 	 */
-	void (*attention)(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-			  u32 head_pad, u32 heads, u32 n);
+	void (*scores)(const struct bn_attention *p);
+
+	/**
+	 * @weigh: one step of the online softmax: n values are added with the weights that their
+	 *		scores make
+	 *
+	 * m' = max(max-reduction of all s_t, m); factor exp(m - m'); p_t = exp(s_t - m'); sum' =
+	 * sum * factor + (lane reduction of p); acc' = acc * factor, then += p_t * v_t in ascending
+	 * t. exp(-inf) is 0, and so is exp(NaN), as of (-inf) - (-inf). A NaN score takes no part;
+	 * a NaN value does, even with p_t = 0.
+	 */
+	void (*weigh)(const struct bn_attention *p);
 
 	/**
 	 * @head_full: logits: y[s][i] = dot(x[s], (f32)(256 * high + low) of row i) * scale[row i]
@@ -268,8 +298,6 @@ struct bn_ops {
 	/** @clear: zero all vector and mask registers that the variant uses, at a section's end */
 	void (*clear)(void);
 };
-
-#define BN_ATTN_CHUNK	64	/* positions of one attention() call; part of the bit pattern */
 
 /** bn_variants - all variants compiled in, slowest (the reference) first; NULL-terminated */
 extern const struct bn_ops *const bn_variants[];

@@ -253,36 +253,49 @@ static float dot_f16(const float *a, const u16 *b, u32 n)
 	lanes_fill(lane, 0.0f);
 	for (u32 i = 0; i < n; i++)
 		lane[i % BN_LANES] = lane[i % BN_LANES] + a[i] * bn_f16_to_f32(b[i]);
-	return lanes_sum(lane);
+	return one_nan(lanes_sum(lane));
 }
 
-static void attention(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-		      u32 head_pad, u32 heads, u32 n)
+static void scores(const struct bn_attention *p)
 {
-	float p[BN_ATTN_CHUNK], lane[BN_LANES], top, factor;
+	for (u32 h = 0; h < p->heads; h++)
+		for (u32 t = 0; t < p->n; t++)
+			p->s[h * p->s_stride + t] = dot_f16(p->q + h * p->head_pad,
+							    p->kv + t * p->head_pad, p->head_pad);
+}
 
-	for (u32 h = 0; h < heads; h++, acc += head_pad, ml += 2, q += head_pad) {
-		lanes_fill(lane, float_of(BN_F32_INF | BN_F32_SIGN));
-		for (u32 t = 0; t < n; t++) {
-			p[t] = dot_f16(q, k + t * head_pad, head_pad);
-			lane[t % BN_LANES] = larger(p[t], lane[t % BN_LANES]);
-		}
-		top = larger(lanes_max(lane), ml[0]);
-		factor = bn_exp(ml[0] - top);
+/* Scores of one head to weights; updates maximum and sum. Returns the factor of what is older. */
+static float softmax_step(float *w, float *ml, const float *s, u32 n)
+{
+	float lane[BN_LANES], top, factor;
 
-		lanes_fill(lane, 0.0f);
-		for (u32 t = 0; t < n; t++) {
-			p[t] = bn_exp(p[t] - top);
-			lane[t % BN_LANES] = lane[t % BN_LANES] + p[t];
-		}
-		ml[0] = one_nan(top);
-		ml[1] = one_nan(ml[1] * factor + lanes_sum(lane));
+	lanes_fill(lane, float_of(BN_F32_INF | BN_F32_SIGN));
+	for (u32 t = 0; t < n; t++)
+		lane[t % BN_LANES] = larger(s[t], lane[t % BN_LANES]);
+	top = larger(lanes_max(lane), ml[0]);
+	factor = bn_exp(ml[0] - top);
 
-		for (u32 i = 0; i < head_pad; i++) {
+	lanes_fill(lane, 0.0f);
+	for (u32 t = 0; t < n; t++) {
+		w[t] = bn_exp(s[t] - top);
+		lane[t % BN_LANES] = lane[t % BN_LANES] + w[t];
+	}
+	ml[0] = one_nan(top);
+	ml[1] = one_nan(ml[1] * factor + lanes_sum(lane));
+	return factor;
+}
+
+static void weigh(const struct bn_attention *p)
+{
+	for (u32 h = 0; h < p->heads; h++) {
+		float *acc = p->acc + h * p->head_pad, *w = p->p + h * BN_ATTN_CHUNK;
+		float factor = softmax_step(w, p->ml + 2 * h, p->s + h * p->s_stride, p->n);
+
+		for (u32 i = 0; i < p->head_pad; i++) {
 			float sum = acc[i] * factor;
 
-			for (u32 t = 0; t < n; t++)
-				sum = sum + p[t] * bn_f16_to_f32(v[t * head_pad + i]);
+			for (u32 t = 0; t < p->n; t++)
+				sum = sum + w[t] * bn_f16_to_f32(p->kv[t * p->head_pad + i]);
 			acc[i] = one_nan(sum);
 		}
 	}
@@ -446,7 +459,8 @@ const struct bn_ops bn_ops_ref = {
 	.embed = embed,
 	.f32_to_f16 = f32_to_f16,
 	.rope = rope,
-	.attention = attention,
+	.scores = scores,
+	.weigh = weigh,
 	.head_full = head_full,
 	.head_quantize = head_quantize,
 	.head_top = head_top,

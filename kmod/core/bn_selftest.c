@@ -309,25 +309,45 @@ static bool rope(struct test *t, u32 round)
 	return same(got, want, bytes);
 }
 
-/* at most 2 KiB of queries, 2 * 8 KiB of keys and values and 4 KiB of results */
+/* at most 4 KiB of queries, 16 KiB of keys and values and as much of results */
 static bool attention(struct test *t, u32 round)
 {
-	u32 head_pad = BN_LANES * (1 + round % 5), heads = 1 + round % 3;
-	u32 n = round == 4 ? BN_ATTN_CHUNK : between(t, 1, 15);
+	u32 head_pad = BN_LANES * (1 + round % 5), heads = 1 + round % 7;
+	u32 n = round == 4 ? BN_ATTN_CHUNK : between(t, 1, 33);
+	u32 s_stride = bn_round_up(n, BN_LANES) + BN_LANES * (round % 2);
 	size_t acc_bytes = heads * head_pad * sizeof(float), ml_bytes = heads * 2 * sizeof(float);
-	float *q = take_floats(t, heads * head_pad), *acc = take_floats(t, heads * head_pad);
-	float *ml = take_floats(t, heads * 2);
-	u16 *k = take_f16s(t, n * head_pad), *v = take_f16s(t, n * head_pad);
-	float *want = take_output(t, acc_bytes), *got = take_output(t, acc_bytes);
-	float *ml_want = take_output(t, ml_bytes), *ml_got = take_output(t, ml_bytes);
+	size_t s_bytes = heads * s_stride * sizeof(float);
+	float *acc = take_floats(t, heads * head_pad), *ml = take_floats(t, heads * 2);
+	struct bn_attention p = {
+		.q = take_floats(t, heads * head_pad), .s_stride = s_stride,
+		.p = take(t, heads * BN_ATTN_CHUNK * sizeof(float)),
+		.kv = take_f16s(t, n * head_pad), .next = round % 3 ? (const u16 *)t->free : NULL,
+		.head_pad = head_pad, .heads = heads, .n = n,
+	};
+	struct bn_attention ref = p;
 
-	memcpy(want, acc, acc_bytes);
-	memcpy(got, acc, acc_bytes);
-	memcpy(ml_want, ml, ml_bytes);
-	memcpy(ml_got, ml, ml_bytes);
-	t->ref->attention(want, ml_want, q, k, v, head_pad, heads, n);
-	t->ops->attention(got, ml_got, q, k, v, head_pad, heads, n);
-	return same(got, want, acc_bytes) && same(ml_got, ml_want, ml_bytes);
+	ref.s = take_output(t, s_bytes);
+	p.s = take_output(t, s_bytes);
+	t->ref->scores(&ref);
+	t->ops->scores(&p);
+	for (u32 h = 0; h < heads; h++)
+		if (memcmp(p.s + h * s_stride, ref.s + h * s_stride, n * sizeof(float)))
+			return false;
+	if (memcmp(p.s + heads * s_stride, ref.s + heads * s_stride, BEHIND))
+		return false;
+
+	ref.acc = take_output(t, acc_bytes);
+	p.acc = take_output(t, acc_bytes);
+	ref.ml = take_output(t, ml_bytes);
+	p.ml = take_output(t, ml_bytes);
+	memcpy(ref.acc, acc, acc_bytes);
+	memcpy(p.acc, acc, acc_bytes);
+	memcpy(ref.ml, ml, ml_bytes);
+	memcpy(p.ml, ml, ml_bytes);
+	p.s = ref.s;
+	t->ref->weigh(&ref);
+	t->ops->weigh(&p);
+	return same(p.acc, ref.acc, acc_bytes) && same(p.ml, ref.ml, ml_bytes);
 }
 
 /* Rows and slots of a head; the rows wanted are some of twice as many */

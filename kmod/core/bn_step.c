@@ -12,6 +12,7 @@
 #include <linux/bitnet_image.h>
 
 _Static_assert(sizeof(struct bn_tile_buffer) <= BN_TILE_BYTES, "tile buffer");
+_Static_assert(2 * sizeof(float) * BN_ATTN_HEADS * BN_ATTN_CHUNK <= BN_TMP_BYTES, "scores");
 
 static float *row_of(float *buffer, u32 row, u32 stride)
 {
@@ -74,39 +75,135 @@ static bool norm_quantize(struct bn_step *s, u32 row, const float *x, const floa
 	return false;
 }
 
-/* Rotate q and k and store k and v into the cache, a few heads at a time; @cursor is the head. */
-static bool rope_store(struct bn_step *s, u32 layer, u32 row, u32 *cursor)
+/* The cache's keys of a head, from position @at on; the values lie a plane behind them */
+static u16 *keys_at(const struct bn_model *m, const struct bn_kv *kv, u32 layer, u32 kv_head,
+		    u32 at)
+{
+	size_t plane = (size_t)m->n_kv_heads * kv->n_ctx * m->head_pad;
+
+	return kv->data + (size_t)layer * 2 * plane +
+		((size_t)kv_head * kv->n_ctx + at) * m->head_pad;
+}
+
+static u16 *values_at(const struct bn_model *m, const struct bn_kv *kv, u32 layer, u32 kv_head,
+		      u32 at)
+{
+	return keys_at(m, kv, layer, m->n_kv_heads + kv_head, at);
+}
+
+static float *head_of(struct bn_step *s, u32 row, u32 head)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	return row_of(sc->qkv, row, sc->qkv_stride) + (size_t)head * s->model->head_pad;
+}
+
+static void rotate(struct bn_step *s, u32 row, float *head)
+{
+	struct bn_scratch *sc = s->scratch;
+
+	s->ops->rope(head, row_of(sc->cos, row, sc->rope_stride),
+		     row_of(sc->sin, row, sc->rope_stride), s->model->rope_dims / 2);
+}
+
+/* Rotate a row's key and store it and the value into the cache. */
+static void store_kv(struct bn_step *s, u32 layer, u32 row, u32 kv_head)
 {
 	const struct bn_model *m = s->model;
 	const struct bn_row *r = &s->rows[row];
+	float *k = head_of(s, row, m->n_heads + kv_head);
+	const float *v = head_of(s, row, m->n_heads + m->n_kv_heads + kv_head);
+
+	rotate(s, row, k);
+	s->ops->f32_to_f16(keys_at(m, r->kv, layer, kv_head, r->pos), k, m->head_pad);
+	s->ops->f32_to_f16(values_at(m, r->kv, layer, kv_head, r->pos), v, m->head_pad);
+}
+
+/* The queries of some key/value heads, and their keys and values; @cursor counts all three. */
+static bool rope_store(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
+{
+	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
-	float *heads = row_of(sc->qkv, row, sc->qkv_stride);
-	const float *cos = row_of(sc->cos, row, sc->rope_stride);
-	const float *sin = row_of(sc->sin, row, sc->rope_stride);
-	size_t plane = (size_t)m->n_kv_heads * r->kv->n_ctx * m->head_pad;
-	u32 n_heads = m->n_heads + 2 * m->n_kv_heads;
-	u32 end = min2(*cursor + (sc->elems + m->head_pad - 1) / m->head_pad, n_heads);
+	u32 tiles = (m->n_kv_heads + sc->rope_heads - 1) / sc->rope_heads;
+	u32 row = tile / tiles, first = tile % tiles * sc->rope_heads;
+	u32 group = m->n_heads / m->n_kv_heads;
+	u32 n = min2(sc->rope_heads, m->n_kv_heads - first) * (group + 1);
+	u32 end = min2(*cursor + (sc->elems + m->head_pad - 1) / m->head_pad, n);
 
-	for (u32 h = *cursor; h < end; h++) {
-		float *x = heads + (size_t)h * m->head_pad;
-		u32 kv_head = h - m->n_heads;	/* only used for k and v */
-		u16 *cache = r->kv->data + (size_t)layer * 2 * plane;
+	for (u32 i = *cursor; i < end; i++) {
+		u32 kv_head = first + i / (group + 1), nr = i % (group + 1);
 
-		if (h < m->n_heads + m->n_kv_heads) {
-			s->ops->rope(x, cos, sin, m->rope_dims / 2);
-		} else {
-			kv_head -= m->n_kv_heads;
-			cache += plane;
-		}
-		if (h >= m->n_heads)
-			s->ops->f32_to_f16(cache + ((size_t)kv_head * r->kv->n_ctx + r->pos) *
-					   m->head_pad, x, m->head_pad);
+		if (nr < group)
+			rotate(s, row, head_of(s, row, kv_head * group + nr));
+		else
+			store_kv(s, layer, row, kv_head);
 	}
 	*cursor = end;
-	return end < n_heads;
+	return end < n;
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
+
+/*
+ * Positions go in chunks that are counted from position 0: a row's result does not depend on how
+ * the prompt was cut, nor on the rows beside it.
+ *
+ * Usually a tile takes a key/value head and some rows of one session: of each chunk, first the
+ * scores of a row's query heads, then the values. But a single row behind a long context has few
+ * heads for many workers. Then BN_PHASE_ROPE computes all scores, by ranges of positions, and only
+ * the values are left.
+ */
+
+/* All scores of a row's head, where they are kept */
+static float *scores_of(const struct bn_step *s, u32 row, u32 head)
+{
+	const struct bn_scratch *sc = s->scratch;
+	size_t stride = (size_t)sc->score_tiles * sc->score_positions;
+
+	return sc->norm + (row * s->model->n_heads + head) * stride;
+}
+
+/*
+ * Rotated queries of a key/value head, and their scores with a range of positions. Each tile
+ * rotates the queries for itself; the one that has the row's own position stores key and value
+ * first.
+ */
+static bool rope_scores(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
+{
+	const struct bn_model *m = s->model;
+	struct bn_scratch *sc = s->scratch;
+	u32 range = tile % sc->score_tiles, kv_head = tile / sc->score_tiles % m->n_kv_heads;
+	u32 row = tile / sc->score_tiles / m->n_kv_heads, group = m->n_heads / m->n_kv_heads;
+	const struct bn_row *r = &s->rows[row];
+	u32 begin = range * sc->score_positions, end = r->pos + 1, at;
+	float *q = row_of(sc->att, row * sc->score_tiles + range, sc->att_stride) +
+		   (size_t)kv_head * group * m->head_pad;
+	struct bn_attention p = {
+		.q = q, .s_stride = (size_t)sc->score_tiles * sc->score_positions,
+		.head_pad = m->head_pad, .heads = group,
+	};
+
+	if (begin >= end)
+		return false;
+	if (*cursor == 0) {
+		memcpy(q, head_of(s, row, kv_head * group), sizeof(*q) * group * m->head_pad);
+		for (u32 h = 0; h < group; h++)
+			rotate(s, row, q + (size_t)h * m->head_pad);
+		if (end - begin <= sc->score_positions)
+			store_kv(s, layer, row, kv_head);
+	}
+	end = min2(end, begin + sc->score_positions);
+	at = begin + *cursor * BN_ATTN_CHUNK;
+	for (u32 i = 0; i < sc->attn_calls && at < end; i++, at += p.n) {
+		p.n = min2(end - at, BN_ATTN_CHUNK);
+		p.kv = keys_at(m, r->kv, layer, kv_head, at);
+		p.next = at + p.n < end ? p.kv + BN_ATTN_CHUNK * m->head_pad : NULL;
+		p.s = scores_of(s, row, kv_head * group) + at;
+		s->ops->scores(&p);
+		*cursor += 1;
+	}
+	return at < end;
+}
 
 /* Divide the weighted sums by the sum of the weights, and drop the heads' padding. */
 static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
@@ -126,44 +223,80 @@ static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
 	}
 }
 
-/*
- * The query heads of one row that share a key/value head. Pieces go through the positions in chunks
- * that are counted from position 0 - a row's result does not depend on how the prompt was cut - and
- * within a chunk through the query heads.
- */
-static bool attention(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
+/* Some query heads of one row with the chunk from position @at on. @p: how many, what is next */
+static void attend(struct bn_step *s, struct bn_attention *p, u32 row, u32 head, const u16 *keys,
+		   const u16 *values, u32 at)
 {
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
-	u32 row = tile / m->n_kv_heads, kv_head = tile % m->n_kv_heads;
-	const struct bn_row *r = &s->rows[row];
-	u32 group = m->n_heads / m->n_kv_heads;
-	u32 parts = (group + sc->attn_heads - 1) / sc->attn_heads;
-	u32 from = *cursor % parts * sc->attn_heads;
-	u32 at = *cursor / parts * BN_ATTN_CHUNK;
-	u32 n = min2(r->pos + 1 - at, BN_ATTN_CHUNK);
-	u32 heads = min2(sc->attn_heads, group - from);
-	u32 head = kv_head * group + from;
-	size_t plane = (size_t)m->n_kv_heads * r->kv->n_ctx * m->head_pad;
-	const u16 *k = r->kv->data + (size_t)layer * 2 * plane +
-		       ((size_t)kv_head * r->kv->n_ctx + at) * m->head_pad;
-	float *acc = row_of(sc->att, row, sc->att_stride) + (size_t)head * m->head_pad;
-	float *ml = row_of(sc->ml, row, sc->ml_stride) + 2 * head;
+	u32 left = s->rows[row].pos + 1 - at;
+	const u16 *next = p->next;
 
+	p->n = min2(left, BN_ATTN_CHUNK);
+	p->acc = row_of(sc->att, row, sc->att_stride) + (size_t)head * m->head_pad;
+	p->ml = row_of(sc->ml, row, sc->ml_stride) + 2 * head;
 	if (at == 0) {
-		memset(acc, 0, sizeof(float) * heads * m->head_pad);
-		for (u32 h = 0; h < heads; h++) {
-			ml[2 * h] = -__builtin_inff();
-			ml[2 * h + 1] = 0;
+		memset(p->acc, 0, sizeof(float) * p->heads * m->head_pad);
+		for (u32 h = 0; h < p->heads; h++) {
+			p->ml[2 * h] = -__builtin_inff();
+			p->ml[2 * h + 1] = 0;
 		}
 	}
-	s->ops->attention(acc, ml,
-			  row_of(sc->qkv, row, sc->qkv_stride) + (size_t)head * m->head_pad, k,
-			  k + plane, m->head_pad, heads, n);
-	if (at + n == r->pos + 1)
-		attention_end(s, row, head, heads);
-	*cursor += 1;
-	return at + n < r->pos + 1 || from + heads < group;
+	if (!sc->score_positions) {
+		p->q = head_of(s, row, head);
+		p->kv = keys;
+		p->next = values;
+		s->ops->scores(p);
+	}
+	p->kv = values;
+	p->next = next;
+	s->ops->weigh(p);
+	if (left <= BN_ATTN_CHUNK)
+		attention_end(s, row, head, p->heads);
+}
+
+/*
+ * Pieces go through the chunks, within a chunk through the rows that see it, and for each through
+ * the query heads.
+ */
+static bool attention(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
+		      struct bn_tile_buffer *buffer)
+{
+	const struct bn_model *m = s->model;
+	struct bn_scratch *sc = s->scratch;
+	u32 kv_head = tile % m->n_kv_heads, nr = tile / m->n_kv_heads;
+	u32 first = sc->group_row[nr], rows = sc->group_row[nr + 1] - first;
+	u32 group = m->n_heads / m->n_kv_heads;
+	u32 calls = (group + sc->attn_heads - 1) / sc->attn_heads;	/* for a row and chunk */
+	u32 last = s->rows[first + rows - 1].pos / BN_ATTN_CHUNK, done = 0;
+	const struct bn_kv *kv = s->rows[first].kv;
+
+	for (; done < sc->attn_calls && *cursor < (last + 1) * rows * calls; ++*cursor) {
+		u32 chunk = *cursor / (rows * calls), at = chunk * BN_ATTN_CHUNK;
+		u32 row = first + *cursor / calls % rows;
+		u32 from = *cursor % calls * sc->attn_heads, head = kv_head * group + from;
+		const u16 *keys = keys_at(m, kv, layer, kv_head, at);
+		const u16 *values = values_at(m, kv, layer, kv_head, at);
+		struct bn_attention p = {
+			.s = (float *)buffer->tmp, .s_stride = BN_ATTN_CHUNK,
+			.head_pad = m->head_pad, .heads = min2(sc->attn_heads, group - from),
+		};
+
+		if (s->rows[row].pos < at)
+			continue;
+		p.p = p.s + p.heads * BN_ATTN_CHUNK;
+		if (sc->score_positions) {
+			p.s = scores_of(s, row, head) + at;
+			p.s_stride = (size_t)sc->score_tiles * sc->score_positions;
+		}
+		/* The last call with a chunk is the one that the next chunk follows. */
+		if (chunk < last && row == first + rows - 1 && from + p.heads == group)
+			p.next = (sc->score_positions ? values : keys) +
+				 BN_ATTN_CHUNK * m->head_pad;
+		attend(s, &p, row, head, keys, values, at);
+		done++;
+	}
+	return *cursor < (last + 1) * rows * calls;
 }
 
 /* ---- ternary products ------------------------------------------------------------------------ */
@@ -729,9 +862,11 @@ bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buf
 	case BN_PHASE_QKV:
 		return qkv(s, layer, tile, cursor, buf);
 	case BN_PHASE_ROPE:
+		if (sc->score_positions)
+			return rope_scores(s, layer, tile, cursor);
 		return rope_store(s, layer, tile, cursor);
 	case BN_PHASE_ATTENTION:
-		return attention(s, layer, tile, cursor);
+		return attention(s, layer, tile, cursor, buf);
 	case BN_PHASE_ATTN_SUB_NORM:
 		return norm_quantize(s, tile, row_of(sc->mix, tile, sc->mix_stride),
 				     l->attn_sub_norm, m->n_heads * m->head_dim, m->attn_pad,

@@ -25,10 +25,15 @@
 #define FEW_ROWS		16	/* up to so many, reading is what takes time there */
 #define DOWN_TILES		8
 
+/* Positions from which on the scores of few rows are computed by ranges, if at all */
+#define SPLIT_POSITIONS		(2 * BN_ATTN_CHUNK)
+
+_Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
 _Static_assert(DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
 
-/* f32 work (attention, exp) against int8 multiply-adds, for want of a rating of its own. */
+/* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
 #define F32_SLOWDOWN	8
+#define ATTN_SLOWDOWN	4
 /* and the head's products of 8 with 16 bits */
 #define HEAD_SLOWDOWN	2
 
@@ -292,6 +297,74 @@ static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
 }
 
+/* Rows that follow each other in one session, up to @most, are a group. */
+static void plan_groups(struct bn_step *s, u32 most)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 n = 0;
+
+	for (u32 i = 0; i < s->n_rows; i++)
+		if (!n || s->rows[i].kv != s->rows[i - 1].kv || i - sc->group_row[n - 1] == most)
+			sc->group_row[n++] = (u8)i;
+	sc->group_row[n] = (u8)s->n_rows;
+	sc->n_groups = n;
+}
+
+/*
+ * Are there too few rows and heads for all workers to have tiles of the attention? Then the scores
+ * are computed by ranges of positions, if there is memory for them. @calls: query heads that fit a
+ * piece.
+ */
+static void plan_scores(struct bn_step *s, u32 calls)
+{
+	const struct bn_model *m = s->model;
+	struct bn_scratch *sc = s->scratch;
+	u32 heads = s->n_rows * m->n_kv_heads, group = m->n_heads / m->n_kv_heads;
+	u32 positions = 0, tiles;
+	u64 elems;
+
+	sc->score_positions = sc->score_tiles = 0;
+	for (u32 i = 0; i < s->n_rows; i++)
+		positions = max2(positions, s->rows[i].pos + 1);
+	if (heads >= TILES_WANTED || positions < SPLIT_POSITIONS || group > calls ||
+	    group > BN_ATTN_HEADS)
+		return;
+	/* Scores are computed while keys are stored: there must be none of a row beside. */
+	for (u32 i = 1; i < s->n_rows; i++)
+		for (u32 j = 0; j < i; j++)
+			if (s->rows[i].kv == s->rows[j].kv)
+				return;
+	tiles = min2(tiles_of(TILES_WANTED, heads), tiles_of(positions, BN_ATTN_CHUNK));
+	positions = bn_round_up(tiles_of(positions, tiles), BN_ATTN_CHUNK);
+	elems = (u64)s->n_rows * m->n_heads * tiles * positions;
+	if (elems > (u64)BN_MAX_ROWS * sc->norm_stride)
+		return;
+	sc->score_positions = positions;
+	sc->score_tiles = tiles;
+	sc->dirty_rows = max2(sc->dirty_rows, tiles_of((u32)elems, sc->norm_stride));
+	sc->dirty_rows = max2(sc->dirty_rows, s->n_rows * tiles);
+}
+
+static void plan_attention(struct bn_step *s)
+{
+	const struct bn_model *m = s->model;
+	struct bn_scratch *sc = s->scratch;
+	u32 group = m->n_heads / m->n_kv_heads;
+	u32 calls = (u32)((u64)s->ops->macs_per_us / ATTN_SLOWDOWN * PIECE_US /
+			  (2 * BN_ATTN_CHUNK * m->head_pad));
+
+	plan_scores(s, calls);
+	sc->attn_heads = max2(min2(min2(calls, group), BN_ATTN_HEADS), 1);
+	sc->attn_calls = max2(calls / sc->attn_heads, 1);
+	sc->rope_heads = s->n_rows * m->n_kv_heads < TILES_WANTED ? 1 : m->n_kv_heads;
+	if (sc->score_positions)
+		sc->attn_calls *= 2;	/* each has either keys or values */
+	plan_groups(s, sc->score_positions ? 1 : BN_ATTN_ROWS);
+	sc->tiles[BN_PHASE_ROPE] = s->n_rows * tiles_of(m->n_kv_heads, sc->rope_heads) *
+				   max2(sc->score_tiles, 1);
+	sc->tiles[BN_PHASE_ATTENTION] = sc->n_groups * m->n_kv_heads;
+}
+
 static void plan_tiles(struct bn_step *s)
 {
 	const struct bn_model *m = s->model;
@@ -311,7 +384,7 @@ static void plan_tiles(struct bn_step *s)
 	sc->kv_tiles = bn_row_tiles(sc, BN_PHASE_QKV, &l->attn_k);
 	sc->tiles[BN_PHASE_QKV] += 2 * sc->kv_tiles;
 
-	sc->tiles[BN_PHASE_ATTENTION] = s->n_rows * m->n_kv_heads;
+	plan_attention(s);
 
 	plan_matrix(s, BN_PHASE_ATTN_OUT, &l->attn_out);
 	plan_matrix(s, BN_PHASE_GATE_UP, &l->ffn_gate);
@@ -330,9 +403,6 @@ static void plan_tiles(struct bn_step *s)
 	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
 	n *= F32_SLOWDOWN / HEAD_SLOWDOWN;
 	sc->head_rows = max2(min2(n, BN_SECTION_BYTES / m->embd_stride) & ~3U, 1);
-
-	n = (u32)((u64)f32_per_us * PIECE_US / (2 * BN_ATTN_CHUNK * m->head_pad));
-	sc->attn_heads = max2(min2(n, m->n_heads / m->n_kv_heads), 1);
 
 	sc->elems = max2(min2(f32_per_us, 8192), 512);
 }

@@ -12,7 +12,7 @@ enum bn_phase_kind {
 	/* those of a layer, in order */
 	BN_PHASE_ATTN_NORM,
 	BN_PHASE_QKV,
-	BN_PHASE_ROPE,
+	BN_PHASE_ROPE,			/* of few rows behind a long context: scores too */
 	BN_PHASE_ATTENTION,
 	BN_PHASE_ATTN_SUB_NORM,
 	BN_PHASE_ATTN_OUT,
@@ -45,12 +45,13 @@ enum bn_phase_kind {
  * @x:		f32 residual stream [x]
  * @norm:	f32 what was normalised last, or the gate; before that int32 products, which are
  *		made floats in place or added to @x. Of few rows, each tile of BN_PHASE_DOWN has
- *		rows of its own [norm]
+ *		rows of its own, and all of it are the scores of the attention [norm]
  * @mix:	f32 result of the attention, heads without padding [mix]
  * @act:	f32 result of the GLU; before that up [act]
  * @q8:		int8 quantised row [q8], with @q_sum and @q_inv
  * @qkv:	f32 heads, padded: q (scaled by 1/sqrt(head_dim)), then k, then v [qkv]
- * @att:	f32 running sums of the attention, heads padded [att]
+ * @att:	f32 running sums of the attention, heads padded; before that each tile's rotated
+ *		queries, where scores are computed apart [att]
  * @ml:		f32 its maximum and sum for each head [ml]
  * @cos, @sin:	f32 of the row's position [rope]
  * @kept:	x, cos and sin of the rows of steps that were put aside [kept]
@@ -99,7 +100,13 @@ struct bn_scratch {
 	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
 	u32 head_rows;			/* vocabulary rows of a piece, of the high plane ... */
 	u32 full_rows;			/* ... or of both */
-	u32 attn_heads;			/* query heads of a piece */
+	u32 rope_heads;			/* key/value heads of a tile of BN_PHASE_ROPE */
+	u32 score_positions;		/* with scores: their positions; else 0 */
+	u32 score_tiles;		/* such tiles of a row and key/value head */
+	u32 attn_heads;			/* query heads of one call */
+	u32 attn_calls;			/* calls of a piece */
+	u32 n_groups;			/* of rows that a tile of the attention takes together */
+	u8 group_row[BN_MAX_ROWS + 1];	/* the first row of each, and behind the last */
 	u32 elems;			/* elements of a piece of element-wise work */
 };
 
@@ -120,6 +127,12 @@ struct bn_head_slot {
 /* Numbers of lines for one piece of a product, and of those to prefetch behind them */
 #define BN_PIECE_LINES	256
 #define BN_AHEAD_LINES	48
+
+/* Query heads of a key/value head that one call takes, at most */
+#define BN_ATTN_HEADS	32
+
+/* Rows of one session whose attention a tile computes together: keys and values are read once */
+#define BN_ATTN_ROWS	8
 
 /*
  * struct bn_tile_buffer - the memory of whoever computes a tile, BN_TILE_BYTES long

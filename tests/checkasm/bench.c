@@ -293,7 +293,7 @@ static double head_streamed(const struct bn_ops *ops, bool full, u32 slots)
 /* ---- float operations ----------------------------------------------------------------------- */
 
 enum float_op {
-	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, EMBED, TO_F16, ROPE, ATTENTION, HEAD_QUANTIZE,
+	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, EMBED, TO_F16, ROPE, SCORES, WEIGH, HEAD_QUANTIZE,
 	HEAD_LOWER, HEAD_PICK, HEAD_DROP, MAX, EXP, FLOAT_OPS
 };
 
@@ -309,7 +309,8 @@ static const struct {
 	[EMBED] = { "embed 2560", 2560 * 6 },
 	[TO_F16] = { "f32_to_f16 640", 640 * 6 },
 	[ROPE] = { "rope 128", 128 * 12 },
-	[ATTENTION] = { "attention 4 x 128, 64 positions", 64 * 128 * 4 },
+	[SCORES] = { "scores 4 x 128, 64 positions", 64 * 128 * 2 },
+	[WEIGH] = { "weigh 4 x 128, 64 positions", 64 * 128 * 2 },
 	[HEAD_QUANTIZE] = { "head_quantize 2560", 2560 * 6 },
 	[HEAD_LOWER] = { "head_lower 1024", 1024 * 8 },
 	[HEAD_PICK] = { "head_pick 1024, none", 1024 * 8 },
@@ -322,7 +323,9 @@ static volatile float sink;
 
 static void run_float_op(const struct bn_ops *ops, enum float_op op)
 {
-	const u16 *f16 = (const u16 *)weights;
+	struct bn_attention attention = {
+		.s_stride = 64, .head_pad = 128, .heads = 4, .n = 64,
+	};
 	static float ml[8], zeros[64], ones[64] = { 1, 1, 1, 1, 1, 1, 1, 1 };
 	float inv;
 
@@ -351,9 +354,17 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		/* a quarter turn each: magnitudes stay */
 		ops->rope(floats_a, zeros, ones, 64);
 		break;
-	case ATTENTION:
+	case SCORES:
+	case WEIGH:
 		memset(ml, 0, sizeof(ml));
-		ops->attention(floats_y, ml, floats_a, f16, f16 + 64 * 128, 128, 4, 64);
+		attention.kv = (const u16 *)weights;
+		attention.q = attention.s = floats_a;
+		if (op == SCORES)
+			attention.s = floats_b;
+		attention.p = (float *)tmp;
+		attention.acc = floats_y;
+		attention.ml = ml;
+		(op == SCORES ? ops->scores : ops->weigh)(&attention);
 		break;
 	case HEAD_QUANTIZE:
 		ops->head_quantize(tmp, floats_y, &inv, floats_a, 2560);

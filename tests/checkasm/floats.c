@@ -120,41 +120,82 @@ static bool rope(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 	return compare(got, want, 2 * half, what, what_bytes);
 }
 
-/* two chunks one after the other, so that the second meets a maximum and a sum */
-static bool attention(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
-		      size_t what_bytes)
+/* What both operations get but for their buffers; @next is memory that must not be read */
+static struct bn_attention rnd_attention(void)
 {
-	u32 head_pad = BN_LANES * between(1, BN_MAX_HEAD_DIM / BN_LANES), heads = between(1, 7);
-	u32 n = below(3) ? between(1, BN_ATTN_CHUNK) : BN_ATTN_CHUNK, acc_elems = heads * head_pad;
-	float *q = floats(A, acc_elems, 64);
+	struct bn_attention p = {
+		.head_pad = BN_LANES * between(1, BN_MAX_HEAD_DIM / BN_LANES),
+		.heads = between(1, 9),
+		.n = below(3) ? between(1, BN_ATTN_CHUNK) : BN_ATTN_CHUNK,
+	};
+
+	p.s_stride = bn_round_up(p.n, BN_LANES) + BN_LANES * below(3);
+	p.next = below(2) ? (const u16 *)64 : NULL;
+	return p;
+}
+
+static bool scores(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		   size_t what_bytes)
+{
+	struct bn_attention p = rnd_attention(), want;
+	u32 s_elems = (p.heads - 1) * p.s_stride + bn_round_up(p.n, BN_LANES);
+	u16 *k = buffer(B, p.n * p.head_pad * sizeof(*k), 2);
+
+	rnd_f16s(k, p.n * p.head_pad);
+	p.kv = k;
+	p.q = floats(A, p.heads * p.head_pad, 64);
+	want = p;
+	p.s = floats(GOT, s_elems, 64);
+	want.s = floats(WANT, s_elems, 64);
+	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u", p.head_pad, p.heads, p.n);
+	ref->scores(&want);
+	ops->scores(&p);
+	for (u32 h = 0; h < p.heads; h++)
+		if (!compare(p.s + h * p.s_stride, want.s + h * p.s_stride, p.n, what, what_bytes))
+			return false;
+	return true;
+}
+
+/* two chunks one after the other, so that the second meets a maximum and a sum */
+static bool weigh(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
+		  size_t what_bytes)
+{
+	struct bn_attention p = rnd_attention(), want;
+	u32 acc_elems = p.heads * p.head_pad, v_elems = p.n * p.head_pad;
+	float *ml_got = buffer(GOT2, p.heads * 2 * sizeof(float), 4);
+	float *ml_want = buffer(WANT2, p.heads * 2 * sizeof(float), 4);
+	u16 *v = buffer(C, v_elems * sizeof(*v), 2);
 	float *acc = floats(D, acc_elems, 64);
-	float *got = copy(GOT, acc, acc_elems, 64), *want = copy(WANT, acc, acc_elems, 64);
-	float *ml_got = buffer(GOT2, heads * 2 * sizeof(float), 4);
-	float *ml_want = buffer(WANT2, heads * 2 * sizeof(float), 4);
-	u16 *k = buffer(B, n * head_pad * sizeof(*k), 2),
-	    *v = buffer(C, n * head_pad * sizeof(*v), 2);
 	u32 chunks = between(1, 2);
 
-	rnd_floats(ml_want, 2 * heads);
+	p.kv = v;
+	p.p = buffer(A, p.heads * BN_ATTN_CHUNK * sizeof(float), 64);
+	rnd_floats(ml_want, 2 * p.heads);
 	if (below(2)) {
-		memset(got, 0, acc_elems * sizeof(*got));
-		memset(want, 0, acc_elems * sizeof(*want));
-		for (u32 h = 0; h < heads; h++) {
+		memset(acc, 0, acc_elems * sizeof(*acc));
+		for (u32 h = 0; h < p.heads; h++) {
 			ml_want[2 * h] = -__builtin_inff();
 			ml_want[2 * h + 1] = 0.0f;
 		}
 	}
-	memcpy(ml_got, ml_want, heads * 2 * sizeof(float));
-	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u, chunks %u", head_pad, heads, n,
-		 chunks);
+	memcpy(ml_got, ml_want, p.heads * 2 * sizeof(float));
+	want = p;
+	want.acc = copy(WANT, acc, acc_elems, 64);
+	want.ml = ml_want;
+	p.acc = copy(GOT, acc, acc_elems, 64);
+	p.ml = ml_got;
+	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u, chunks %u", p.head_pad, p.heads,
+		 p.n, chunks);
 	for (u32 i = 0; i < chunks; i++) {
-		rnd_f16s(k, n * head_pad);
-		rnd_f16s(v, n * head_pad);
-		ref->attention(want, ml_want, q, k, v, head_pad, heads, n);
-		ops->attention(got, ml_got, q, k, v, head_pad, heads, n);
+		rnd_f16s(v, v_elems);
+		p.s = floats(B, p.heads * p.s_stride, 64);
+		want.s = p.s;
+		ref->weigh(&want);
+		ops->weigh(&p);
 	}
-	return buffer_intact(GOT2) && same_bits(ml_got, ml_want, 2 * heads, 4, what, what_bytes) &&
-		compare(got, want, acc_elems, what, what_bytes);
+	return buffer_intact(GOT2) && buffer_intact(A) &&
+		same_bits(ml_got, ml_want, 2 * p.heads, 4, what, what_bytes) &&
+		compare(p.acc, want.acc, acc_elems, what, what_bytes);
 }
 
 static bool max_value(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
@@ -202,7 +243,8 @@ const struct check float_checks[] = {
 	{ "glu", glu },
 	{ "f32_to_f16", f32_to_f16 },
 	{ "rope", rope },
-	{ "attention", attention },
+	{ "scores", scores },
+	{ "weigh", weigh },
 	{ "max_value", max_value },
 	{ "sum_exp", sum_exp },
 	{ NULL, NULL },

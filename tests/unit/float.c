@@ -279,7 +279,7 @@ static void reference_attention(const struct bn_ops *ref)
 {
 	enum { HEADS = 3, DIM = 48, CHUNKS = 3 };
 	static const u32 chunk[CHUNKS] = { 64, 64, 17 };
-	static float acc[HEADS][DIM], q[HEADS][DIM], ml[HEADS][2];
+	static float acc[HEADS][DIM], q[HEADS][DIM], ml[HEADS][2], s[HEADS][64], weights[HEADS][64];
 	static u16 k[145][DIM], v[145][DIM];
 	double worst = 0;
 	u32 at = 0, n = 145;
@@ -294,8 +294,16 @@ static void reference_attention(const struct bn_ops *ref)
 			k[t][i] = bn_f32_to_f16(rnd() * 3);
 			v[t][i] = bn_f32_to_f16(rnd());
 		}
-	for (u32 i = 0; i < CHUNKS; at += chunk[i++])
-		ref->attention(acc[0], ml[0], q[0], k[at], v[at], DIM, HEADS, chunk[i]);
+	for (u32 i = 0; i < CHUNKS; at += chunk[i++]) {
+		struct bn_attention p = {
+			.q = q[0], .acc = acc[0], .ml = ml[0], .s = s[0], .s_stride = 64,
+			.p = weights[0], .kv = k[at], .head_pad = DIM, .heads = HEADS, .n = chunk[i],
+		};
+
+		ref->scores(&p);
+		p.kv = v[at];
+		ref->weigh(&p);
+	}
 	for (u32 h = 0; h < HEADS; h++) {
 		double want[DIM] = { 0 }, sum = 0;
 

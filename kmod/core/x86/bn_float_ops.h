@@ -42,17 +42,6 @@ BN_INLINE float lanes_top(struct lanes a)
 	return _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps(s, s, 1), s));
 }
 
-/* the same for four vectors at once */
-BN_INLINE __m128 lanes_sum4(const struct lanes v[4])
-{
-	__m128 a = lanes_fold(v[0]), b = lanes_fold(v[1]);
-	__m128 c = lanes_fold(v[2]), d = lanes_fold(v[3]);
-	__m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
-	__m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
-
-	return _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
-}
-
 BN_INLINE float one_nan(float f)
 {
 	u32 bits = BN_F32_NAN;
@@ -215,123 +204,211 @@ FLOAT_OP(void, rope)(float *x, const float *cos, const float *sin, u32 half)
 	}
 }
 
-/*
- * Dot products of @heads queries with four rows of f16; the rows' conversion is shared. @rows may
- * repeat a row. The results of head h go to out[h * out_stride .. + 3].
- */
-BN_INLINE void dot4_f16(float *out, u32 out_stride, const float *q, const u16 *const rows[4], u32 n,
-			const u32 heads)
+#define ATTN_LINE	(64 / sizeof(u16))	/* elements of a line of the caches */
+#define SCORE_AHEAD	16			/* positions ahead of which keys are prefetched */
+#define WEIGH_POSITIONS	16			/* whose values are added before the next ones */
+
+/* Position @t of the keys or values; behind them, of what comes next, or NULL */
+BN_INLINE const u16 *attn_row(const struct bn_attention *p, u32 t)
 {
-	struct lanes sum[LANES_HEADS * 4];
-
-	bn_for_each(i, heads * 4)
-		sum[i] = lanes_set(0.0f);
-	for (u32 i = 0; i < n; i += BN_LANES) {
-		bn_for_each(r, 4) {
-			struct lanes k = lanes_load_f16(rows[r] + i);
-
-			bn_for_each(h, heads)
-				sum[h * 4 + r] = lanes_add(sum[h * 4 + r],
-							   lanes_mul(lanes_load(q + h * n + i), k));
-		}
-	}
-	bn_for_each(h, heads)
-		_mm_storeu_ps(out + h * out_stride, lanes_sum4(sum + h * 4));
+	if (t < p->n)
+		return p->kv + (size_t)t * p->head_pad;
+	return p->next ? p->next + (size_t)(t - p->n) * p->head_pad : NULL;
 }
 
-/* acc = acc * factor + sum of p[t] * v[t], for @dims vectors of @heads heads */
-BN_INLINE void weigh_values(float *acc, u32 head_pad, const float *factor, const float *p,
-			    const u16 *v, u32 n, const u32 dims, const u32 heads)
+/*
+ * Scores of @heads queries from @head on with LANES_SUMS / @heads keys from @t on: each key is made
+ * float once for all of them. Behind the last key that one is repeated.
+ */
+BN_INLINE void score_block(const struct bn_attention *p, u32 head, u32 t, const u16 *ahead,
+			   const u32 heads)
 {
+	const u32 keys = LANES_SUMS / heads, wide = BN_LANES / LANES_PARTS, head_pad = p->head_pad;
+	const float *q = p->q + (size_t)head * head_pad;
+	float *s = p->s + head * p->s_stride + t, out[LANES_SUMS];
+	struct lanes sum[LANES_SUMS];
+	const u16 *k[LANES_SUMS];
+
+	bn_for_each(r, keys)
+		k[r] = p->kv + (t + r < p->n ? t + r : p->n - 1) * head_pad;
+	bn_for_each(part, LANES_PARTS) {
+		struct lanes_part s_part[LANES_SUMS];
+
+		bn_for_each(i, LANES_SUMS)
+			s_part[i] = part_zero();
+		for (u32 i = part * wide; i < head_pad; i += BN_LANES) {
+			if (ahead && !part && !(i & (ATTN_LINE - 1)))
+				bn_for_each(r, keys)
+					bn_prefetch(ahead + r * head_pad + i);
+			bn_for_each(r, keys) {
+				struct lanes_part key = part_load_f16(k[r] + i);
+
+				bn_for_each(h, heads)
+					s_part[h * keys + r] =
+						part_add_product(s_part[h * keys + r],
+								 q + h * head_pad + i, key);
+			}
+		}
+		bn_for_each(i, LANES_SUMS)
+			lanes_set_part(sum + i, part, s_part[i]);
+	}
+	lanes_sums(out, sum);
+	bn_for_each(h, heads)
+		memcpy(s + h * p->s_stride, out + h * keys, keys * sizeof(*s));
+}
+
+BN_INLINE void score_heads(const struct bn_attention *p, u32 head, const u32 heads)
+{
+	for (u32 t = 0; t < p->n; t += LANES_SUMS / heads)
+		score_block(p, head, t, head ? NULL : attn_row(p, t + SCORE_AHEAD), heads);
+}
+
+/* Functions of their own, so that their frames do not add up */
+BN_NOINLINE void score_most(const struct bn_attention *p, u32 head)
+{
+	score_heads(p, head, LANES_HEADS);
+}
+
+BN_NOINLINE void score_two(const struct bn_attention *p, u32 head)
+{
+	score_heads(p, head, 2);
+}
+
+BN_NOINLINE void score_one(const struct bn_attention *p, u32 head)
+{
+	score_heads(p, head, 1);
+}
+
+FLOAT_OP(void, scores)(const struct bn_attention *p)
+{
+	u32 head = 0;
+
+	for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
+		score_most(p, head);
+	for (; LANES_HEADS > 2 && head + 2 <= p->heads; head += 2)
+		score_two(p, head);
+	for (; head < p->heads; head++)
+		score_one(p, head);
+}
+
+/* Scores of some heads to weights; updates maxima and sums. @factor: of what is older */
+BN_INLINE void softmax_step(const struct bn_attention *p, u32 head, float *factor, const u32 heads)
+{
+	float *ml = p->ml + 2 * head;
+	float max[LANES_HEADS];
+
+	bn_for_each(h, heads) {
+		const float *s = p->s + (head + h) * p->s_stride;
+		struct lanes top = lanes_set(minus_infinity());
+
+		for (u32 t = 0; t < p->n; t += BN_LANES)
+			top = lanes_max(lanes_load_n(s + t, p->n - t, minus_infinity()), top);
+		max[h] = lanes_top(top);
+		max[h] = max[h] > ml[2 * h] ? max[h] : ml[2 * h];
+		factor[h] = ml[2 * h] - max[h];
+	}
+	lanes_store(factor, lanes_exp(lanes_load(factor)));
+	bn_for_each(h, heads) {
+		const float *s = p->s + (head + h) * p->s_stride;
+		float *w = p->p + (head + h) * BN_ATTN_CHUNK;
+		struct lanes sum = lanes_set(0.0f);
+
+		for (u32 t = 0; t < p->n; t += BN_LANES) {
+			struct lanes e = lanes_load_n(s + t, p->n - t, 0.0f);
+
+			e = lanes_keep(lanes_exp(lanes_sub(e, lanes_set(max[h]))), p->n - t);
+			lanes_store(w + t, e);
+			sum = lanes_add(sum, e);
+		}
+		ml[2 * h + 1] = one_nan(ml[2 * h + 1] * factor[h] + lanes_sum(sum));
+		ml[2 * h] = one_nan(max[h]);
+	}
+}
+
+/*
+ * acc += weight * value of positions [t, t + n), for @vectors vectors from dimension @d on; for the
+ * first ones acc = acc * factor before that
+ */
+BN_INLINE void weigh_block(const struct bn_attention *p, u32 head, u32 d, u32 t, u32 n,
+			   const float *factor, const u32 vectors, const u32 heads)
+{
+	const float *w = p->p + head * BN_ATTN_CHUNK + t;
+	float *acc = p->acc + (size_t)head * p->head_pad + d;
+	const u16 *v = p->kv + (size_t)t * p->head_pad + d;
+	const u16 *ahead = head ? NULL : attn_row(p, t + WEIGH_POSITIONS);
 	struct lanes sum[LANES_HEADS * LANES_DIMS];
 
-	bn_for_each(i, heads * dims)
-		sum[i] = lanes_mul(lanes_load(acc + i / dims * head_pad + i % dims * BN_LANES),
-				   lanes_set(factor[i / dims]));
-	for (u32 t = 0; t < n; t++) {
-		bn_for_each(d, dims) {
-			struct lanes value = lanes_load_f16(v + t * head_pad + d * BN_LANES);
+	bn_for_each(i, heads * vectors) {
+		sum[i] = lanes_load(acc + i / vectors * p->head_pad + i % vectors * BN_LANES);
+		if (!t)
+			sum[i] = lanes_mul(sum[i], lanes_set(factor[i / vectors]));
+	}
+	for (u32 i = 0; i < n; i++, v += p->head_pad) {
+		if (ahead)
+			for (u32 j = 0; j < vectors * BN_LANES; j += ATTN_LINE)
+				bn_prefetch(ahead + i * p->head_pad + d + j);
+		bn_for_each(j, vectors) {
+			struct lanes value = lanes_load_f16(v + j * BN_LANES);
 
 			bn_for_each(h, heads) {
-				struct lanes weight = lanes_set(p[h * BN_ATTN_CHUNK + t]);
+				struct lanes weight = lanes_set(w[h * BN_ATTN_CHUNK + i]);
 
-				sum[h * dims + d] = lanes_add(sum[h * dims + d],
-							      lanes_mul(weight, value));
+				sum[h * vectors + j] = lanes_add(sum[h * vectors + j],
+								 lanes_mul(weight, value));
 			}
 		}
 	}
-	bn_for_each(i, heads * dims)
-		lanes_store(acc + i / dims * head_pad + i % dims * BN_LANES, lanes_one_nan(sum[i]));
+	bn_for_each(i, heads * vectors)
+		lanes_store(acc + i / vectors * p->head_pad + i % vectors * BN_LANES, sum[i]);
 }
 
-/* scores of one head, in p[0 .. n-1], to probabilities; updates maximum and sum. Return: factor */
-BN_INLINE float softmax_step(float *p, float *ml, u32 n)
+/*
+ * All dimensions of some positions, then the next ones, so that values are read in the order in
+ * which they lie: what reads ahead of us in the CPU follows one stream, and not leaps.
+ */
+BN_INLINE void weigh_heads(const struct bn_attention *p, u32 head, const u32 heads)
 {
-	struct lanes top = lanes_set(minus_infinity()), sum = lanes_set(0.0f);
-	float max, factor[BN_LANES];
+	float *acc = p->acc + (size_t)head * p->head_pad;
+	float factor[BN_LANES] = { 0 };
 
-	for (u32 t = 0; t < n; t += BN_LANES)
-		top = lanes_max(lanes_load_n(p + t, n - t, minus_infinity()), top);
-	max = lanes_top(top);
-	max = max > ml[0] ? max : ml[0];
-	for (u32 t = 0; t < n; t += BN_LANES) {
-		struct lanes e = lanes_load_n(p + t, n - t, 0.0f);
+	softmax_step(p, head, factor, heads);
+	for (u32 t = 0; t < p->n; t += WEIGH_POSITIONS) {
+		u32 n = p->n - t < WEIGH_POSITIONS ? p->n - t : WEIGH_POSITIONS, d = 0;
 
-		e = lanes_keep(lanes_exp(lanes_sub(e, lanes_set(max))), n - t);
-		lanes_store(p + t, e);
-		sum = lanes_add(sum, e);
+		for (; d + LANES_DIMS * BN_LANES <= p->head_pad; d += LANES_DIMS * BN_LANES)
+			weigh_block(p, head, d, t, n, factor, LANES_DIMS, heads);
+		for (; d < p->head_pad; d += BN_LANES)
+			weigh_block(p, head, d, t, n, factor, 1, heads);
 	}
-	lanes_store(factor, lanes_exp(lanes_set(ml[0] - max)));
-	ml[1] = one_nan(ml[1] * factor[0] + lanes_sum(sum));
-	ml[0] = one_nan(max);
-	return factor[0];
+	for (u32 i = 0; i < heads * p->head_pad; i += BN_LANES)
+		lanes_store(acc + i, lanes_one_nan(lanes_load(acc + i)));
 }
 
-BN_INLINE void attend(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-		      u32 head_pad, u32 n, const u32 heads)
+BN_NOINLINE void weigh_most(const struct bn_attention *p, u32 head)
 {
-	float p[LANES_HEADS * BN_ATTN_CHUNK], factor[LANES_HEADS];
-	u32 i = 0;
-
-	for (u32 t = 0; t < n; t += 4) {
-		const u16 *rows[4];
-
-		for (u32 r = 0; r < 4; r++)
-			rows[r] = k + (t + r < n ? t + r : n - 1) * head_pad;
-		dot4_f16(p + t, BN_ATTN_CHUNK, q, rows, head_pad, heads);
-	}
-	bn_for_each(h, heads)
-		factor[h] = softmax_step(p + h * BN_ATTN_CHUNK, ml + 2 * h, n);
-	for (; i + LANES_DIMS * BN_LANES <= head_pad; i += LANES_DIMS * BN_LANES)
-		weigh_values(acc + i, head_pad, factor, p, v + i, n, LANES_DIMS, heads);
-	for (; i < head_pad; i += BN_LANES)
-		weigh_values(acc + i, head_pad, factor, p, v + i, n, 1, heads);
+	weigh_heads(p, head, LANES_HEADS);
 }
 
-/* Functions of their own, so that the scores of both are not in one frame */
-BN_NOINLINE void attend_heads(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-			      u32 head_pad, u32 n)
+BN_NOINLINE void weigh_two(const struct bn_attention *p, u32 head)
 {
-	attend(acc, ml, q, k, v, head_pad, n, LANES_HEADS);
+	weigh_heads(p, head, 2);
 }
 
-BN_NOINLINE void attend_head(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-			     u32 head_pad, u32 n)
+BN_NOINLINE void weigh_one(const struct bn_attention *p, u32 head)
 {
-	attend(acc, ml, q, k, v, head_pad, n, 1);
+	weigh_heads(p, head, 1);
 }
 
-FLOAT_OP(void, attention)(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,
-			  u32 head_pad, u32 heads, u32 n)
+FLOAT_OP(void, weigh)(const struct bn_attention *p)
 {
-	for (; heads >= LANES_HEADS; heads -= LANES_HEADS) {
-		attend_heads(acc, ml, q, k, v, head_pad, n);
-		acc += LANES_HEADS * head_pad;
-		ml += LANES_HEADS * 2;
-		q += LANES_HEADS * head_pad;
-	}
-	if (heads)
-		attend_head(acc, ml, q, k, v, head_pad, n);
+	u32 head = 0;
+
+	for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
+		weigh_most(p, head);
+	for (; LANES_HEADS > 2 && head + 2 <= p->heads; head += 2)
+		weigh_two(p, head);
+	for (; head < p->heads; head++)
+		weigh_one(p, head);
 }
 
 /* Row @i of those that are wanted; behind the last one, the last one */

@@ -11,8 +11,16 @@ struct lanes {
 	__m256 lo, hi;
 };
 
-#define LANES_DIMS	4	/* vectors of attention accumulators that stay in registers */
-#define LANES_HEADS	1
+/* One register of the lanes, for loops that would run out of registers on whole ones */
+struct lanes_part {
+	__m256 v;
+};
+
+/* Sixteen registers hold eight sums, and what is added: of lanes in halves, or of four vectors */
+#define LANES_PARTS	2
+#define LANES_SUMS	8	/* parts of scores that stay in registers */
+#define LANES_DIMS	2	/* vectors of weighted values that do ... */
+#define LANES_HEADS	2	/* ... of so many heads */
 #define LANES_BLOCK	4	/* sums of logits that stay in registers ... */
 #define LANES_SLOTS	4	/* ... of so many slots */
 
@@ -70,6 +78,30 @@ BN_INLINE struct lanes lanes_load_f16(const u16 *p)
 		_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)),
 		_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(p + 8))),
 	};
+}
+
+BN_INLINE struct lanes_part part_zero(void)
+{
+	return (struct lanes_part){ _mm256_setzero_ps() };
+}
+
+BN_INLINE struct lanes_part part_load_f16(const u16 *p)
+{
+	return (struct lanes_part){ _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)) };
+}
+
+/* sum + p[0 ..] * b */
+BN_INLINE struct lanes_part part_add_product(struct lanes_part sum, const float *p,
+					     struct lanes_part b)
+{
+	return (struct lanes_part){
+		_mm256_add_ps(sum.v, _mm256_mul_ps(_mm256_loadu_ps(p), b.v))
+	};
+}
+
+BN_INLINE void lanes_set_part(struct lanes *a, u32 part, struct lanes_part v)
+{
+	*(part ? &a->hi : &a->lo) = v.v;
 }
 
 BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
@@ -257,6 +289,24 @@ BN_INLINE __m128 lanes_fold(struct lanes a)
 	__m256 s = _mm256_add_ps(a.lo, a.hi);
 
 	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
+/* the sums of four vectors */
+BN_INLINE __m128 lanes_sum4(const struct lanes v[4])
+{
+	__m128 a = lanes_fold(v[0]), b = lanes_fold(v[1]);
+	__m128 c = lanes_fold(v[2]), d = lanes_fold(v[3]);
+	__m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+	__m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+
+	return _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+}
+
+/* the sums of LANES_SUMS vectors */
+BN_INLINE void lanes_sums(float *out, const struct lanes *v)
+{
+	_mm256_storeu_ps(out, lanes_one_nan_256(_mm256_set_m128(lanes_sum4(v + 4),
+								lanes_sum4(v))));
 }
 
 BN_INLINE __m128 lanes_fold_max(struct lanes a)

@@ -11,8 +11,15 @@ struct lanes {
 	__m512 v;
 };
 
-#define LANES_DIMS	8	/* vectors of attention accumulators that stay in registers */
-#define LANES_HEADS	2
+/* One register of the lanes, for loops that would run out of registers on whole ones */
+struct lanes_part {
+	__m512 v;
+};
+
+#define LANES_PARTS	1
+#define LANES_SUMS	16	/* scores whose sums stay in registers */
+#define LANES_DIMS	4	/* vectors of weighted values that do ... */
+#define LANES_HEADS	4	/* ... of so many heads */
 #define LANES_BLOCK	8	/* sums of logits that stay in registers ... */
 #define LANES_SLOTS	4	/* ... of so many slots */
 
@@ -57,6 +64,32 @@ BN_INLINE void lanes_store_n(float *p, struct lanes a, u32 n)
 BN_INLINE struct lanes lanes_load_f16(const u16 *p)
 {
 	return (struct lanes){ _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p)) };
+}
+
+BN_INLINE struct lanes_part part_zero(void)
+{
+	return (struct lanes_part){ _mm512_setzero_ps() };
+}
+
+BN_INLINE struct lanes_part part_load_f16(const u16 *p)
+{
+	return (struct lanes_part){
+		_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p))
+	};
+}
+
+/* sum + p[0 ..] * b */
+BN_INLINE struct lanes_part part_add_product(struct lanes_part sum, const float *p,
+					     struct lanes_part b)
+{
+	return (struct lanes_part){
+		_mm512_add_ps(sum.v, _mm512_mul_ps(_mm512_loadu_ps(p), b.v))
+	};
+}
+
+BN_INLINE void lanes_set_part(struct lanes *a, u32 part, struct lanes_part v)
+{
+	a->v = v.v;
 }
 
 BN_INLINE void lanes_store_f16(u16 *p, struct lanes a)
@@ -211,6 +244,36 @@ BN_INLINE __m128 lanes_fold_max(struct lanes a)
 	__m256 s = _mm256_max_ps(_mm512_extractf32x8_ps(a.v, 1), _mm512_castps512_ps256(a.v));
 
 	return _mm_max_ps(_mm256_extractf128_ps(s, 1), _mm256_castps256_ps128(s));
+}
+
+/*
+ * The sums of LANES_SUMS vectors: all at once, each step of the tree halves their number. Vectors
+ * i, i + 4, i + 8 and i + 12 come together first, so that the sums end up in order.
+ */
+BN_INLINE void lanes_sums(float *out, const struct lanes *v)
+{
+	__m512 eight[8], four[4], two[2], sum;
+
+	bn_for_each(i, 8) {	/* 8 elements of two: steps of 4 are in different quarters */
+		__m512 a = v[i / 2 + i % 2 * 8].v, b = v[i / 2 + i % 2 * 8 + 4].v;
+
+		eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44),
+					 _mm512_shuffle_f32x4(a, b, 0xee));
+	}
+	bn_for_each(i, 4) {	/* 4 elements of four, a quarter each */
+		__m512 a = eight[2 * i], b = eight[2 * i + 1];
+
+		four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88),
+					_mm512_shuffle_f32x4(a, b, 0xdd));
+	}
+	bn_for_each(i, 2) {
+		__m512 a = four[2 * i], b = four[2 * i + 1];
+
+		two[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+	}
+	sum = _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x44),
+			    _mm512_shuffle_ps(two[0], two[1], 0xee));
+	lanes_store(out, lanes_one_nan((struct lanes){ sum }));
 }
 
 #endif /* BN_LANES_AVX512_H */

@@ -25,8 +25,8 @@ void bn_glu_##isa(float *y, const float *g, const float *u, u32 n, u32 activatio
 void bn_embed_##isa(float *y, const s8 *high, const s8 *low, float scale, u32 n);		\
 void bn_f32_to_f16_##isa(u16 *y, const float *x, u32 n);					\
 void bn_rope_##isa(float *x, const float *cos, const float *sin, u32 half);			\
-void bn_attention_##isa(float *acc, float *ml, const float *q, const u16 *k, const u16 *v,	\
-			u32 head_pad, u32 heads, u32 n);					\
+void bn_scores_##isa(const struct bn_attention *p);						\
+void bn_weigh_##isa(const struct bn_attention *p);						\
 void bn_head_full_##isa(const struct bn_head *p);						\
 void bn_head_lower_##isa(float *max, const float *y, const float *scale, float bound, u32 n);	\
 u32 bn_head_pick_##isa(u32 *index, const float *y, const float *scale, float bound,		\

@@ -206,6 +206,7 @@ EMULATED void emulated_mask_storeu_epi16(void *p, __mmask16 mask, __m256i a)
 #undef _mm512_cvtph_ps
 #undef _mm512_cvtps_ph
 #undef _mm512_extractf32x8_ps
+#undef _mm512_shuffle_f32x4
 #undef _mm512_mask_loadu_ps
 #undef _mm512_mask_storeu_ps
 #undef _mm512_maskz_loadu_epi32
@@ -218,6 +219,7 @@ EMULATED void emulated_mask_storeu_epi16(void *p, __mmask16 mask, __m256i a)
 #define _mm512_cvtph_ps			emulated_cvtph_ps
 #define _mm512_cvtps_ph			emulated_cvtps_ph
 #define _mm512_extractf32x8_ps		emulated_extractf32x8_ps
+#define _mm512_shuffle_f32x4		simde_mm512_shuffle_f32x4
 #define _mm512_mask_loadu_ps		emulated_mask_loadu_ps
 #define _mm512_mask_storeu_ps		emulated_mask_storeu_ps
 #define _mm512_maskz_loadu_epi32	emulated_maskz_loadu_epi32
