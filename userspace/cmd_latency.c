@@ -14,6 +14,7 @@
 #include "interrupt.h"
 #include "latency.h"
 #include "model.h"
+#include "newfile.h"
 
 #define USER_DATA	1
 #define WAIT_SLICE_NS	200000000LL	/* how long a signal just before WAIT can go unnoticed */
@@ -358,17 +359,14 @@ static void close_all(struct measurement *m)
 static int write_svg(const char *path, const struct latency_view *views, unsigned int n,
 		     struct bitnet_error *err)
 {
-	FILE *f = fopen(path, "we");
+	struct newfile file;
 	int ret;
 
-	if (!f)
-		return bitnet_error_set(err, errno, "%s: %s", path, strerror(errno));
+	ret = newfile_open(&file, path, err);
+	if (ret)
+		return ret;
 	errno = 0;
-	ret = latency_svg(f, views, n);
-	if (fclose(f) || ret)
-		return bitnet_error_set(err, errno ? errno : EIO, "%s: %s", path,
-					strerror(errno ? errno : EIO));
-	return 0;
+	return newfile_close(&file, latency_svg(file.f, views, n), err);
 }
 
 static int report(const struct latency_values *v, const struct recording *r,

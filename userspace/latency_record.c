@@ -6,6 +6,7 @@
 
 #include "latency.h"
 #include "out.h"
+#include "newfile.h"
 
 void recording_free(struct recording *r)
 {
@@ -44,21 +45,21 @@ static json_t *recording_json(const struct recording *r)
 
 int recording_write(const struct recording *r, const char *path, struct bitnet_error *err)
 {
-	FILE *f = fopen(path, "we");
+	struct newfile file;
 	json_t *j;
 	bool bad;
+	int ret;
 
-	if (!f)
-		return bitnet_error_set(err, errno, "%s: %s", path, strerror(errno));
-	j = recording_json(r);
+	ret = newfile_open(&file, path, err);
+	if (ret)
+		return ret;
 	errno = 0;
-	bad = !j || json_dumpf(j, f, JSON_COMPACT) || fputc('\n', f) == EOF;
+	j = recording_json(r);
+	bad = !j || json_dumpf(j, file.f, JSON_COMPACT) || fputc('\n', file.f) == EOF;
+	if (!j)
+		errno = ENOMEM;
 	json_decref(j);
-	bad |= fclose(f) == EOF;
-	if (!bad)
-		return 0;
-	return bitnet_error_set(err, errno ? errno : ENOMEM, "%s: %s", path,
-				strerror(errno ? errno : ENOMEM));
+	return newfile_close(&file, bad, err);
 }
 
 static int times_from_json(struct times *t, const json_t *list)
