@@ -15,7 +15,8 @@
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
 #
-# BITNET_LANES=1 runs one suite after the other. In CI some beds leave out programs that others run:
+# A release (BITNET_TEST_SIZE=release) can be interrupted: suites that passed for this commit are not run
+# again; and it ends with the table of tests/plan. BITNET_LANES=1 runs one suite after the other. In CI some beds leave out programs that others run:
 # tests/vm/selection.
 #
 # A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
@@ -236,6 +237,19 @@ run_suite() {
 	echo "$p $f $s" >"$work/total"
 }
 
+# A release takes hours and may be interrupted: what passed for this commit is not run again.
+state=$build/release
+version=$(git rev-parse HEAD 2>/dev/null || echo unknown)$(git diff --quiet HEAD 2>/dev/null || echo -dirty)
+
+# Counts what it gave then.
+done_before() { # suite
+	local p s
+	[ "$BITNET_TEST_SIZE" = release ] && [ -z "$pattern" ] && [ "$1" != build ] || return
+	read -r p s < <(sed -n "s/^$1 $version //p" "$state" 2>/dev/null) || return
+	passed=$((passed + p)) skipped=$((skipped + s))
+	echo "$1 passed before ($state)"
+}
+
 # Says how a suite ended.
 judge() { # suite
 	local dir=$all_work/$1 p f s
@@ -247,6 +261,9 @@ judge() { # suite
 	[ $((p + f + s)) -gt 0 ] || return 0
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	cat "$dir/report"
+	if [ "$BITNET_TEST_SIZE" = release ] && [ -z "$pattern" ] && [ "$f" = 0 ]; then
+		echo "$1 $version $p $s" >>"$state"
+	fi
 }
 
 # Waits until a suite ends.
@@ -322,7 +339,13 @@ main() {
 	*" build "*) ;;
 	*" uml"* | *" 6."* | *" x86"* | *" mutants "* | *" coverage "*) quietly "${make_plain[@]}" ;;
 	esac
+	rest=()
+	for suite in "${suites[@]}"; do
+		done_before "$suite" || rest+=("$suite")
+	done
+	suites=("${rest[@]}")
 	run_suites
+	[ "$BITNET_TEST_SIZE" != release ] || tests/plan.sh "$logs" release
 	echo "all suites took $((SECONDS - started)) s"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
