@@ -92,7 +92,11 @@ program() { # name command...
 	rm -rf "$BITNET_TMP"
 	mkdir "$BITNET_TMP"
 	echo "#@ begin $name"
-	timeout -k 5 "$limit" "$@" </dev/null 2>&1 || status=$?
+	# It leads a group of its own, which a signal for ours does not reach.
+	timeout -k 5 "$limit" "$@" </dev/null 2>&1 &
+	child=$!
+	wait $child || status=$?
+	child=
 	echo
 	echo "#@ end $name $status $((SECONDS - start))"
 }
@@ -209,6 +213,8 @@ vm_suite() { # bed
 # Runs one suite; leaves "PASSED FAILED SKIPPED" and what there is to say in the suite's folder.
 run_suite() {
 	local suite=$1 log=$logs/$1.log start=$SECONDS p f s slow
+	child=
+	trap '[ -z "$child" ] || kill "$child"; exit 143' TERM
 	work=$all_work/$suite
 	mkdir "$work"
 	: >"$log"
