@@ -740,22 +740,27 @@ static bool down(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cu
 			     tile ? NULL : p.x_sum, sc->sparse, cursor, buffer);
 }
 
-/* One row's sums of ffn_down are added to the residual stream. */
-static void down_add(struct bn_step *s, const struct bn_matrix *w, u32 row)
+/* Some of a row's sums of ffn_down are added to the residual stream. */
+static void down_add(struct bn_step *s, const struct bn_matrix *w, u32 tile_nr)
 {
 	struct bn_scratch *sc = s->scratch;
-	s32 *sum = sums(sc) + (size_t)row * sc->norm_stride;
+	u32 row = tile_nr / sc->add_tiles;
+	u32 width = bn_round_up((w->rows + sc->add_tiles - 1) / sc->add_tiles, BN_LANES);
+	u32 first = min2(tile_nr % sc->add_tiles * width, w->rows);
+	u32 n = min2(width, w->rows - first);
+	s32 *sum = sums(sc) + (size_t)row * sc->norm_stride + first;
 	u32 parts = sc->down_cols ? sc->tiles[BN_PHASE_DOWN] : 1;
 
 	for (u32 tile = 1; tile < parts; tile++) {
 		const s32 *part = sum + (size_t)tile * s->n_rows * sc->norm_stride;
 
 		/* In sixteens, which compilers make vectors of; behind the last output is room. */
-		for (u32 o = 0; o < w->rows; o += BN_LANES)
+		for (u32 o = 0; o < n; o += BN_LANES)
 			for (u32 i = 0; i < BN_LANES; i++)
 				sum[o + i] += part[o + i];
 	}
-	s->ops->dequant(row_of(sc->x, row, sc->x_stride), sum, w->rows, scale_of(s, w, row), true);
+	s->ops->dequant(row_of(sc->x, row, sc->x_stride) + first, sum, n, scale_of(s, w, row),
+			true);
 }
 
 /* ---- LINEAR ---------------------------------------------------------------------------------- */

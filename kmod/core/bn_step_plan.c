@@ -24,6 +24,7 @@
 #define COLUMN_TILES_WANTED	4
 #define FEW_ROWS		16	/* up to so many, reading is what takes time there */
 #define DOWN_TILES		8
+#define ADD_TILES		4	/* which mostly wait for what others have added up */
 
 /* Positions from which on the scores of few rows are computed by ranges, if at all */
 #define SPLIT_POSITIONS		(2 * BN_ATTN_CHUNK)
@@ -262,6 +263,7 @@ static void plan_rows(struct bn_step *s, enum bn_phase_kind kind, const struct b
 	u32 piece = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
 	u32 lines = tiles_of(w->rows, TILES_WANTED);
 
+	parts = parts && piece >= BN_PARTS;
 	sc->parts[kind] = parts ? BN_PARTS : 1;
 	if (parts)
 		lines = tile_bytes((u64)w->rows * w->line_bytes) / (BN_PARTS * w->line_bytes);
@@ -295,6 +297,8 @@ static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 	sc->down_cols = bn_round_up(tiles_of(w->cols, DOWN_TILES), 8);
 	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
 	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
+	sc->add_tiles = ADD_TILES;
+	sc->tiles[BN_PHASE_DOWN_ADD] = ADD_TILES * s->n_rows;
 }
 
 /* Rows that follow each other in one session, up to @most, are a group. */
@@ -390,6 +394,7 @@ static void plan_tiles(struct bn_step *s)
 	plan_matrix(s, BN_PHASE_GATE_UP, &l->ffn_gate);
 	plan_matrix(s, BN_PHASE_DOWN, &l->ffn_down);
 	sc->down_cols = 0;
+	sc->add_tiles = 1;
 	if (l->ffn_down.by_column && s->n_rows <= BN_SPARSE_ROWS)
 		plan_columns(s, &l->ffn_down);
 

@@ -97,6 +97,7 @@ struct bn_scratch {
 	u32 tile_lines[BN_PHASE_KINDS];	/* of each part */
 	u32 tile_rows[BN_PHASE_KINDS];	/* by column: out features of a tile */
 	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
+	u32 add_tiles;			/* of BN_PHASE_DOWN_ADD, for each row */
 	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
 	u32 head_rows;			/* vocabulary rows of a piece, of the high plane ... */
 	u32 full_rows;			/* ... or of both */

@@ -13,7 +13,11 @@
 #include "packing.h"
 
 #define CACHE_BYTES	(32ULL << 20)	/* models below that are not measured */
-#define STREAM_BYTES	(128ULL << 20)	/* beyond what last-level caches hold of it */
+/*
+ * As much is read as the model has weights, since it matters whether a large last-level cache
+ * holds them; but no more than this, which none of today's does for one of many guests.
+ */
+#define STREAM_BYTES	(512ULL << 20)
 #define MAX_THREADS	16
 #define ROUNDS		5
 #define COLS		2560		/* whole blocks of both packings */
@@ -21,6 +25,7 @@
 struct stream {
 	const struct bn_ops *ops;
 	uint8_t *weights;
+	uint64_t bytes;
 	unsigned int n_threads;		/* known when @gate opens */
 	pthread_mutex_t gate;
 	pthread_barrier_t barrier;
@@ -51,7 +56,7 @@ static void pass(struct member *m, enum bn_packing packing)
 	struct stream *s = m->stream;
 	const uint32_t row_bytes = bn_line_bytes(packing, COLS);
 	const uint32_t rows = BN_SECTION_BYTES / row_bytes / BN_PARTS * BN_PARTS;
-	const uint64_t part = STREAM_BYTES / s->n_threads / BN_PARTS / row_bytes * row_bytes;
+	const uint64_t part = s->bytes / s->n_threads / BN_PARTS / row_bytes * row_bytes;
 	const int32_t x_sum = 0;
 	struct bn_product p = {
 		.y = m->memory->y, .y_stride = rows, .line_bytes = row_bytes,
@@ -79,7 +84,7 @@ static void rounds(struct member *m, double *rate)
 		start = now_ns();
 		pass(m, packing);
 		pthread_barrier_wait(&m->stream->barrier);
-		r = (double)STREAM_BYTES / BN_BLOCK_BYTES * bn_block_cols(packing) /
+		r = (double)m->stream->bytes / BN_BLOCK_BYTES * bn_block_cols(packing) /
 		    (double)(now_ns() - start + 1);
 		if (rate && r > rate[packing])
 			rate[packing] = r;
@@ -128,12 +133,13 @@ enum bn_packing bitnet_packing_faster(uint64_t weight_bytes)
 		return BN_T2;
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		s.n_threads = CPU_COUNT(&cpus) < MAX_THREADS ? CPU_COUNT(&cpus) : MAX_THREADS;
-	s.weights = mmap(NULL, STREAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	s.bytes = weight_bytes < STREAM_BYTES ? weight_bytes : STREAM_BYTES;
+	s.weights = mmap(NULL, s.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
 	if (s.weights == MAP_FAILED)
 		return BN_T2;
-	madvise(s.weights, STREAM_BYTES, MADV_HUGEPAGE);
-	memset(s.weights, 0x55, STREAM_BYTES);
+	madvise(s.weights, s.bytes, MADV_HUGEPAGE);
+	memset(s.weights, 0x55, s.bytes);
 	for (unsigned int i = 0; i < s.n_threads; i++) {
 		size_t bytes = bn_round_up(sizeof(*members[i].memory), 64);
 
@@ -148,6 +154,6 @@ enum bn_packing bitnet_packing_faster(uint64_t weight_bytes)
 		measure(&s, members, rate);
 	for (unsigned int i = 0; i < MAX_THREADS; i++)
 		free(members[i].memory);
-	munmap(s.weights, STREAM_BYTES);
+	munmap(s.weights, s.bytes);
 	return rate[BN_T1] > rate[BN_T2] ? BN_T1 : BN_T2;
 }

@@ -12,7 +12,7 @@
  * @weight_bytes: of the model's ternary matrices as t2
  *
  * Matrices that the caches hold are faster as t2, which takes fewer instructions. For larger ones
- * products stream through memory, on all CPUs that this process may use, for about 0.1 s.
+ * products stream through memory, on all CPUs that this process may use, for some tenths of a second.
  *
  * Return: BN_T1 or BN_T2; BN_T2 also if there is no memory to measure with.
  */
