@@ -23,14 +23,14 @@
 #define TILES_WANTED		16
 #define COLUMN_TILES_WANTED	4
 #define FEW_ROWS		16	/* up to so many, reading is what takes time there */
-#define DOWN_TILES		8
+#define MOST_DOWN_TILES		16	/* two for each worker, at least four */
 #define ADD_TILES		4	/* which mostly wait for what others have added up */
 
 /* Positions from which on the scores of few rows are computed by ranges, if at all */
 #define SPLIT_POSITIONS		(2 * BN_ATTN_CHUNK)
 
 _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
-_Static_assert(DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
+_Static_assert(MOST_DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
 
 /* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
 #define F32_SLOWDOWN	8
@@ -288,13 +288,14 @@ static void plan_matrix(struct bn_step *s, enum bn_phase_kind kind, const struct
 	sc->tiles[kind] = tiles_of(w->rows, sc->tile_rows[kind]);
 }
 
-/* Of few rows: tiles of whole columns. Each of DOWN_TILES tiles has rows of @norm for its sums. */
+/* Of few rows: tiles of whole columns, each of which has rows of @norm for its sums. */
 static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 {
+	u32 wanted = min2(max2(2 * s->workers, 4), MOST_DOWN_TILES);
 	struct bn_scratch *sc = s->scratch;
 
 	sc->piece_lines[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
-	sc->down_cols = bn_round_up(tiles_of(w->cols, DOWN_TILES), 8);
+	sc->down_cols = bn_round_up(tiles_of(w->cols, wanted), 8);
 	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
 	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
 	sc->add_tiles = ADD_TILES;

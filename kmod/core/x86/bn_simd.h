@@ -69,7 +69,7 @@ BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 }
 
 /* Of parts, each a stream of its own: how far ahead in it. Sapphire Rapids likes 2 to 3 KiB. */
-#define BN_PART_AHEAD	2560
+#define BN_PART_AHEAD	3072
 
 /* How the lines of a product are found: one behind the other, by its list, or in its parts */
 enum bn_order { BN_FOLLOWING, BN_LISTED, BN_PARTED };

@@ -29,6 +29,7 @@
 #define COLUMNS_NEAR	8			/* the same, where a whole column is read */
 #define COLUMNS_STREAM	24			/* the same, of columns that are read in turns */
 #define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
+#define COLUMNS_GROUP	8			/* columns that share loads and stores of sums */
 
 /* bn_for_4() - four rounds at once: less beside vpdpbusd that competes with it for its ports */
 #ifdef __clang__
@@ -241,21 +242,22 @@ struct columns {
 
 _Static_assert(sizeof(struct columns) <= BN_TMP_BYTES, "columns fit tmp");
 
-/* List @n columns from the @from'th on, made up to whole quads by some times zero */
-BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 from, u32 n)
+/* List @n columns from the @from'th on, made up to a multiple of @unit by some times zero */
+BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 from, u32 n,
+			    u32 unit)
 {
-	for (u32 i = 0; i < bn_round_up(n, 4 * QUADS); i++)
+	for (u32 i = 0; i < bn_round_up(n, unit); i++)
 		c->at[i] = line_number(p, from + smaller(i, n - 1)) * p->line_bytes;
 	c->in = p->x + from;
 	c->in_stride = p->x_stride;
-	if (!p->index && n % (4 * QUADS) == 0)
+	if (!p->index && n % unit == 0)
 		return;
 	for (u32 b = 0; b < p->batch; b++) {
 		const s8 *x = p->x + b * p->x_stride;
 
 		for (u32 i = 0; i < n; i++)
 			c->x[b][i] = x[line_number(p, from + i)];
-		for (u32 i = n; i % (4 * QUADS); i++)
+		for (u32 i = n; i % unit; i++)
 			c->x[b][i] = 0;
 	}
 	c->in = c->x[0];
@@ -275,21 +277,29 @@ BN_INLINE struct pair interleave(const u8 *w, const u32 *at, const bool high)
 	return (struct pair){ unpack_low_16(ab, cd), unpack_high_16(ab, cd) };
 }
 
-/* The places of two vectors of codes, multiplied with four activations */
-BN_INLINE void add_places(vec *a, vec *b, struct pair codes, vec x, const u32 packing)
+/* The @k'th place of packed bytes; those of t1, one after the other, destroy them */
+BN_INLINE vec place_of(vec *packed, u32 k, const u32 packing)
+{
+	vec b = *packed;
+
+	if (packing == BN_T2)
+		return b & mask_of_field(k);
+	*packed = times3(b);
+	return b;
+}
+
+/* The places of the vectors of two quads of columns, multiplied with their activations */
+BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair second, vec y,
+			  const u32 packing)
 {
 	const u32 sums = packing == BN_T1 ? 6 : 4;
 
 	bn_for_each(k, sums) {
-		if (packing == BN_T2) {
-			a[k] = dot(a[k], codes.a & mask_of_field(k), x);
-			b[k] = dot(b[k], codes.b & mask_of_field(k), x);
-		} else {
-			a[k] = dot(a[k], codes.a, x);
-			b[k] = dot(b[k], codes.b, x);
-			codes.a = times3(codes.a);
-			codes.b = times3(codes.b);
-		}
+		vec c = dot(a[k], place_of(&first.a, k, packing), x);
+		vec d = dot(b[k], place_of(&first.b, k, packing), x);
+
+		a[k] = dot(c, place_of(&second.a, k, packing), y);
+		b[k] = dot(d, place_of(&second.b, k, packing), y);
 	}
 }
 
@@ -319,8 +329,8 @@ BN_INLINE void prefetch_column(const struct columns *c, const u8 *w, u32 i, u32 
 }
 
 /*
- * One row of activations, blocks [first, end): column after column, as they lie in memory, four
- * at a time, the sums being in the first-level cache.
+ * One row of activations, blocks [first, end): column after column, as they lie in memory, some at
+ * a time, the sums being in the first-level cache.
  *
  * No lane overflows: 512 products of 255 * 128 are 1.7e7.
  */
@@ -331,19 +341,21 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 	const u8 *w = p->w;
 
 	memset(c->places, 0, (end - first) * vectors * sizeof(*c->places));
-	for (u32 i = 0; i < n; i += 4) {
-		const vec x = broadcast(c->in + i);
+	for (u32 i = 0; i < n; i += COLUMNS_GROUP) {
+		const vec x = broadcast(c->in + i), z = broadcast(c->in + i + 4);
 		struct place_sums *sums = c->places;
 
 		for (u32 block = first; block < end; block++) {
-			bn_for_each(j, 4)
+			bn_for_each(j, COLUMNS_GROUP)
 				prefetch_column(c, w, i + j, block, order);
 			bn_for_each(v, vectors) {
 				const u8 *at = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
 				bn_for_each(high, 2)
 					add_places(sums->a[high], sums->b[high],
-						   interleave(at, c->at + i, high), x, packing);
+						   interleave(at, c->at + i, high), x,
+						   interleave(at, c->at + i + 4, high), z,
+						   packing);
 				sums++;
 			}
 		}
@@ -528,6 +540,7 @@ BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 f
 
 BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 {
+	const u32 unit = p->batch == 1 ? COLUMNS_GROUP : 4 * QUADS;
 	struct columns *c = p->tmp;
 	u32 n;
 
@@ -536,8 +549,8 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 		u32 listed;
 
 		n = smaller(p->n - from, COLUMNS_MOST);
-		listed = bn_round_up(n, 4 * QUADS);
-		list_columns(c, p, from, n);
+		listed = bn_round_up(n, unit);
+		list_columns(c, p, from, n, unit);
 		if (p->batch == 1) {
 			switch (columns_order(p)) {
 			case BN_FOLLOWING:
