@@ -112,7 +112,7 @@ static void full_product(const struct bn_step *s, struct bn_head *p, u32 slot)
 	s->ops->head_full(p);
 }
 
-static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot)
+static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot, void *tmp)
 {
 	struct bn_scratch *sc = s->scratch;
 
@@ -120,6 +120,7 @@ static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot)
 	p->x = sc->head_q + (size_t)slot * sc->head_q_stride;
 	p->x_stride = sc->head_q_stride;
 	p->step = sc->head_step + slot;
+	p->tmp = tmp;
 	s->ops->head_top(p);
 }
 
@@ -255,7 +256,7 @@ bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_bu
 				break;
 		p = product(s, slot, end - slot, first + at, n);
 		if (certified)
-			top_product(s, &p, slot);
+			top_product(s, &p, slot, buffer->tmp);
 		else
 			full_product(s, &p, slot);
 	}

@@ -88,8 +88,9 @@ struct bn_product {
  * @index:	numbers of the rows wanted, in any order; NULL: 0 .. n-1. The caller's own, trusted
  * @n:		rows wanted, >= 1
  * @x:		slot s at x + s * x_stride, 64-byte aligned: f32, or what head_quantize() made
- * @x_stride:	in bytes, a multiple of 64
+ * @x_stride:	in bytes, a multiple of 64; head_top(): BN_HEAD_Q_BYTES(@n_pad)
  * @step:	head_top(): of each slot
+ * @tmp:	head_top(): BN_TMP_BYTES of the caller, 64-byte aligned, contents of no meaning
  * @n_pad:	multiple of 64, <= row_bytes. From the true length on x is zero, but not the planes
  * @slots:	1 .. BN_MAX_HEAD_ROWS
  */
@@ -104,6 +105,7 @@ struct bn_head {
 	const void *x;
 	size_t x_stride;
 	const float *step;
+	void *tmp;
 	u32 n_pad;
 	u32 slots;
 };
@@ -138,7 +140,7 @@ struct bn_attention {
 
 #define BN_ATTN_CHUNK	64	/* positions of one call of weigh(); part of the bit pattern */
 
-#define BN_HEAD_Q_BYTES(n_pad)	(2 * (n_pad) + 64)
+#define BN_HEAD_Q_BYTES(n_pad)	(2 * ((n_pad) + 64))
 #define BN_HEAD_ROWS		64	/* whose largest lower bound head_lower() gives */
 
 struct bn_ops {

@@ -398,6 +398,7 @@ static bool head_top(struct test *t, u32 round)
 	float *x = take_floats(t, p.slots * p.n_pad);
 	u8 *q_want, *q_got;
 
+	p.tmp = take_output(t, BN_TMP_BYTES);
 	p.x_stride = BN_HEAD_Q_BYTES(p.n_pad);
 	q_want = take(t, p.slots * p.x_stride);
 	q_got = take(t, p.slots * p.x_stride);

@@ -30,7 +30,6 @@
 #define SPLIT_POSITIONS		(2 * BN_ATTN_CHUNK)
 
 _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
-_Static_assert(MOST_DOWN_TILES * BN_SPARSE_ROWS <= BN_MAX_ROWS, "rows for the sums of ffn_down");
 
 /* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
 #define F32_SLOWDOWN	8
@@ -230,8 +229,10 @@ static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 b
 	n = min2(n, BN_SECTION_BYTES / (blocks * BN_BLOCK_BYTES));
 	if (s->n_rows <= BN_SPARSE_ROWS)
 		n = min2(n, BN_PIECE_LINES);
-	/* The kernels take four lines at a time; in batches, up to thirty-two outputs. */
-	if (n >= 32 && s->n_rows > 1)
+	/* The kernels take four lines at a time; in batches, up to thirty-two outputs, or 64 columns. */
+	if (n >= 64 && s->n_rows > 1 && w->by_column)
+		n &= ~63U;
+	else if (n >= 32 && s->n_rows > 1)
 		n &= ~31U;
 	else if (n >= 16 && s->n_rows > 1)
 		n &= ~15U;
@@ -295,6 +296,7 @@ static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 	struct bn_scratch *sc = s->scratch;
 
 	sc->piece_lines[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+	wanted = min2(wanted, BN_MAX_ROWS / s->n_rows);
 	sc->down_cols = bn_round_up(tiles_of(w->cols, wanted), 8);
 	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
 	sc->dirty_rows = max2(sc->dirty_rows, sc->tiles[BN_PHASE_DOWN] * s->n_rows);
@@ -370,6 +372,18 @@ static void plan_attention(struct bn_step *s)
 	sc->tiles[BN_PHASE_ATTENTION] = sc->n_groups * m->n_kv_heads;
 }
 
+/* Rows of the high plane that a piece may take; kernels for several slots take 32 at a time. */
+static u32 head_rows(const struct bn_step *s)
+{
+	u32 rate = s->n_slots > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
+	u32 stride = s->model->embd_stride;
+	u32 n = rate / HEAD_SLOWDOWN * PIECE_US / (stride * max2(s->n_slots, 1));
+
+	if (s->n_slots > 1 && n >= 32 && 32 * stride <= 2 * BN_SECTION_BYTES)
+		return min2(n, 2 * BN_SECTION_BYTES / stride) & ~31U;
+	return max2(min2(n, BN_SECTION_BYTES / stride) & ~3U, 1);
+}
+
 static void plan_tiles(struct bn_step *s)
 {
 	const struct bn_model *m = s->model;
@@ -396,7 +410,7 @@ static void plan_tiles(struct bn_step *s)
 	plan_matrix(s, BN_PHASE_DOWN, &l->ffn_down);
 	sc->down_cols = 0;
 	sc->add_tiles = 1;
-	if (l->ffn_down.by_column && s->n_rows <= BN_SPARSE_ROWS)
+	if (l->ffn_down.by_column && s->n_rows <= FEW_ROWS)
 		plan_columns(s, &l->ffn_down);
 
 	sc->tiles[BN_PHASE_OUT_NORM] = s->n_slots;
@@ -407,8 +421,7 @@ static void plan_tiles(struct bn_step *s)
 
 	n = f32_per_us * PIECE_US / (m->embd_stride * max2(s->n_slots, 1));
 	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
-	n *= F32_SLOWDOWN / HEAD_SLOWDOWN;
-	sc->head_rows = max2(min2(n, BN_SECTION_BYTES / m->embd_stride) & ~3U, 1);
+	sc->head_rows = head_rows(s);
 
 	sc->elems = max2(min2(f32_per_us, 8192), 512);
 }

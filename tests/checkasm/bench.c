@@ -263,7 +263,7 @@ static double head_streamed(const struct bn_ops *ops, bool full, u32 slots)
 	static float step[BN_MAX_HEAD_ROWS];
 	struct bn_head p = {
 		.y = (float *)y, .row_bytes = 2560, .n_pad = 2560, .slots = slots, .step = step,
-		.scale = floats_b, .x = x, .x_stride = full ? 2560 * sizeof(float)
+		.scale = floats_b, .tmp = tmp, .x = x, .x_stride = full ? 2560 * sizeof(float)
 							    : BN_HEAD_Q_BYTES(2560),
 	};
 	u64 start;

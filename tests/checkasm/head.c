@@ -6,7 +6,7 @@
 
 #include "checkasm.h"
 
-enum { HIGH, LOW, SCALE, X, Q_GOT, Q_WANT, GOT, WANT };
+enum { HIGH, LOW, SCALE, X, Q_GOT, Q_WANT, GOT, WANT, TMP };
 
 #define FLOAT_ALIGN	4
 
@@ -103,14 +103,15 @@ static bool head_full(const struct bn_ops *ref, const struct bn_ops *ops, char *
 static bool head_top(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 		     size_t what_bytes)
 {
-	struct bn_head p = { .n = between(1, 9) };
+	struct bn_head p = { .n = between(1, 70) };
 	u32 elems = rnd_head(&p, p.n), q_bytes = BN_HEAD_Q_BYTES(p.n_pad);
 	float *got = floats(GOT, elems, FLOAT_ALIGN), *want = buffer(WANT, elems * 4, FLOAT_ALIGN);
 	struct { float step, l1; } of_got[BN_MAX_HEAD_ROWS], of_want[BN_MAX_HEAD_ROWS];
 	float *x = floats(X, p.n_pad, 64), step[BN_MAX_HEAD_ROWS];
 	u8 *q_got, *q_want;
 
-	p.x_stride = q_bytes + 64 * below(3);
+	p.x_stride = q_bytes;
+	p.tmp = buffer(TMP, BN_TMP_BYTES, 64);
 	q_got = buffer(Q_GOT, (p.slots - 1) * p.x_stride + q_bytes, 64);
 	q_want = buffer(Q_WANT, (p.slots - 1) * p.x_stride + q_bytes, 64);
 	for (u32 s = 0; s < p.slots; s++) {
@@ -139,8 +140,8 @@ static bool head_top(const struct bn_ops *ref, const struct bn_ops *ops, char *w
 	p.y = got;
 	p.x = q_got;
 	ops->head_top(&p);
-	if (!buffer_intact(Q_GOT)) {
-		snprintf(what + strlen(what), what_bytes - strlen(what), ": writes outside q");
+	if (!buffer_intact(Q_GOT) || !buffer_intact(TMP)) {
+		snprintf(what + strlen(what), what_bytes - strlen(what), ": writes outside q or tmp");
 		return false;
 	}
 	return same_bits(of_got, of_want, 2 * p.slots, 4, what, what_bytes) &&

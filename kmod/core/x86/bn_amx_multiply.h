@@ -47,6 +47,7 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const bool more
 	const u8 *codes = t->codes;
 	const s8 *x = t->x;
 	vec *more = t->sums + vectors * TILE_ROWS;
+	const u8 *next = t->next;
 
 	compiler_barrier(t);
 	if (t->add) {
@@ -64,6 +65,10 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const bool more
 		_tile_zero(3);
 	}
 	for (u32 i = 0; i < t->quads; i += QUADS) {
+		for (size_t at = 0; at < QUADS * t->step; at += 64)
+			for (u32 part = 0; part < FETCH_PARTS; part++)
+				prefetch_2nd(next + part * t->part + at);
+		next += QUADS * t->step;
 		_tile_loadd(6, codes, stride);
 		_tile_loadd(4, x, t->x_stride);
 		_tile_dpbsud(0, 4, 6);

@@ -12,10 +12,13 @@
 
 #define BATCH_GROUP	6	/* 4 x 6 sums, 4 codes, 1 x, 1 mask: 30 of 32 registers */
 
-#define MOST_X		12	/* 2 x 12 sums, 2 codes, 1 x: 27 of 32 registers */
-#define QUADS		1
+#define FEW_ROWS	8	/* 2 x 8 sums, 2 packed, 2 codes, 1 x, 3 constants: 24 */
+#define FEW_TELESCOPED	2	/* 2 x 4 x 2 sums, 4 packed, 1 x: 21 */
+#define FEW_GROUP	2
+#define FEW_GROUP_4	4
 #include "bn_zmm.h"
 #include "bn_vnni_ops.h"
+#include "bn_vnni_few.h"
 
 /*
  * One row of activations: one pass over the packed rows, with sums for each field. No lane can
@@ -66,8 +69,7 @@ BN_INLINE void rows_of_x(const struct bn_product *p, u32 first, const u32 batch)
 #define EACH_ROW(f)						\
 	do {							\
 		f(0);						\
-		if (batch > 1)					\
-			f(1);					\
+		f(1);						\
 		if (batch > 2)					\
 			f(2);					\
 		if (batch > 3)					\
@@ -118,7 +120,6 @@ BN_NOINLINE void rows_of_##n(const struct bn_product *p, u32 first)	\
 	rows_of_x(p, first, n);					\
 }
 
-ROWS_OF_X(1)
 ROWS_OF_X(2)
 ROWS_OF_X(3)
 ROWS_OF_X(4)
@@ -128,26 +129,27 @@ ROWS_OF_X(6)
 /* Batches that are too small for unpacking to pay, or as many rows of weights */
 static void linear_t2_few(const struct bn_product *p)
 {
-	u32 b = 0;
+	u32 rows;
 
-	for (; b + BATCH_GROUP <= p->batch; b += BATCH_GROUP)
-		rows_of_6(p, b);
-	switch (p->batch - b) {
-	case 1:
-		rows_of_1(p, b);
-		break;
-	case 2:
-		rows_of_2(p, b);
-		break;
-	case 3:
-		rows_of_3(p, b);
-		break;
-	case 4:
-		rows_of_4(p, b);
-		break;
-	case 5:
-		rows_of_5(p, b);
-		break;
+	for (u32 b = 0; b < p->batch; b += rows) {
+		rows = share(p->batch - b, BATCH_GROUP);
+		switch (rows) {
+		case 2:
+			rows_of_2(p, b);
+			break;
+		case 3:
+			rows_of_3(p, b);
+			break;
+		case 4:
+			rows_of_4(p, b);
+			break;
+		case 5:
+			rows_of_5(p, b);
+			break;
+		case 6:
+			rows_of_6(p, b);
+			break;
+		}
 	}
 }
 
@@ -155,7 +157,7 @@ void bn_linear_t2_avx512vnni(const struct bn_product *p)
 {
 	if (p->batch == 1)
 		linear_t2_1(p);
-	else if (p->batch <= BATCH_GROUP || p->n <= LANES / 2)
+	else if (p->batch <= 2 * BATCH_GROUP || p->n <= LANES / 2)
 		linear_t2_few(p);
 	else
 		linear_many(p, BN_T2);
@@ -165,6 +167,8 @@ void bn_linear_t1_avx512vnni(const struct bn_product *p)
 {
 	if (p->batch == 1)
 		linear_t1_1(p);
+	else if (p->batch <= FEW_ROWS)
+		linear_few(p, BN_T1);
 	else
 		linear_many(p, BN_T1);
 }

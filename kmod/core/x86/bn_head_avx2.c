@@ -31,17 +31,23 @@ BN_INLINE struct head_sum head_zero(void)
 }
 
 /* No pair of products is beyond 2 * 128 * 32639: vpmaddwd is exact */
-BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q)
+BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q, size_t at,
+				   u32 n_pad)
 {
-	__m256i words = _mm256_load_si256((const __m256i *)q);
+	__m256i words = _mm256_load_si256((const __m256i *)(q + 2 * at));
 
 	sum.v += (__v8si)_mm256_madd_epi16((__m256i)row.v, words);
 	return sum;
 }
 
-BN_INLINE void head_store(u8 *q, __m256i words)
+BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
 {
-	_mm256_store_si256((__m256i *)q, words);
+	_mm256_store_si256((__m256i *)((s16 *)q + i), words);
+}
+
+BN_INLINE size_t head_sum_at(u32 n_pad)
+{
+	return 2 * (size_t)n_pad;
 }
 
 BN_INLINE __m128i head_total(const struct head_sum *sum, s32 q_sum)

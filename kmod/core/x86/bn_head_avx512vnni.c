@@ -5,10 +5,13 @@
 #ifndef __CHECKER__		/* sparse knows no intrinsics */
 
 #include "bn_head_simd.h"
+#include "bn_zmm.h"
+#include "bn_vnni_ops.h"
 
 #define HEAD_OP(type, name)	type bn_head_##name##_avx512vnni
 #define HEAD_COLS	64
 #define HEAD_SLOTS	2	/* 16 sums */
+#define HEAD_TILES	5
 
 struct head_row {
 	__v16si v;
@@ -28,9 +31,11 @@ BN_INLINE struct head_sum head_zero(void)
 	return (struct head_sum){ { 0 }, { 0 } };
 }
 
-BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q)
+BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q, size_t at,
+				   u32 n_pad)
 {
-	const __m512i a = _mm512_load_si512(q), b = _mm512_load_si512(q + HEAD_COLS);
+	const __m512i a = _mm512_load_si512(q + at);
+	const __m512i b = _mm512_load_si512(q + at + head_second(n_pad));
 
 	return (struct head_sum){
 		(__v16si)_mm512_dpbusd_epi32((__m512i)sum.a, (__m512i)row.v, a),
@@ -38,9 +43,14 @@ BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, con
 	};
 }
 
-BN_INLINE void head_store(u8 *q, __m256i words)
+BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
 {
-	head_store_digits(q, words, HEAD_COLS);
+	head_store_digits((u8 *)q + i, words, head_second(n_pad));
+}
+
+BN_INLINE size_t head_sum_at(u32 n_pad)
+{
+	return n_pad;
 }
 
 BN_INLINE __m256i halves(__v16si v)

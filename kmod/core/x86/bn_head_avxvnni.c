@@ -5,10 +5,13 @@
 #ifndef __CHECKER__		/* sparse knows no intrinsics */
 
 #include "bn_head_simd.h"
+#include "bn_ymm.h"
+#include "bn_vnni_ops.h"
 
 #define HEAD_OP(type, name)	type bn_head_##name##_avxvnni
 #define HEAD_COLS	32
 #define HEAD_SLOTS	1	/* 8 sums and 4 rows of 16 registers */
+#define HEAD_TILES	5
 
 struct head_row {
 	__v8si v;
@@ -28,10 +31,11 @@ BN_INLINE struct head_sum head_zero(void)
 	return (struct head_sum){ { 0 }, { 0 } };
 }
 
-BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q)
+BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, const u8 *q, size_t at,
+				   u32 n_pad)
 {
-	const __m256i a = _mm256_load_si256((const __m256i *)q);
-	const __m256i b = _mm256_load_si256((const __m256i *)(q + HEAD_COLS));
+	const __m256i a = _mm256_load_si256((const __m256i *)(q + at));
+	const __m256i b = _mm256_load_si256((const __m256i *)(q + at + head_second(n_pad)));
 
 	return (struct head_sum){
 		(__v8si)_mm256_dpbusd_avx_epi32((__m256i)sum.a, (__m256i)row.v, a),
@@ -39,9 +43,14 @@ BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, con
 	};
 }
 
-BN_INLINE void head_store(u8 *q, __m256i words)
+BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
 {
-	head_store_digits(q, words, HEAD_COLS);
+	head_store_digits((u8 *)q + i, words, head_second(n_pad));
+}
+
+BN_INLINE size_t head_sum_at(u32 n_pad)
+{
+	return n_pad;
 }
 
 BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)

@@ -52,6 +52,15 @@ BN_INLINE void head_store_digits(u8 *q, __m256i words, size_t apart)
 	_mm_store_si128((__m128i *)(q + apart), _mm256_extracti128_si256(a, 1));
 }
 
+/*
+ * Where head_quantize() puts the digits b of @n_pad integers, behind the digits a and their sum:
+ * half of a slot. So the digits of all slots are rows of bytes at one distance.
+ */
+BN_INLINE size_t head_second(u32 n_pad)
+{
+	return BN_HEAD_Q_BYTES(n_pad) / 2;
+}
+
 BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
 {
 	a = _mm_sub_epi32(_mm_slli_epi32(a, 8), _mm_slli_epi32(_mm_set1_epi32(q_sum), 7));

@@ -6,13 +6,12 @@
  *   HEAD_OP(type, name)	the heads of the two functions
  *   HEAD_COLS			columns that are multiplied at a time: 16, 32 or 64
  *   HEAD_SLOTS			slots that share a group of rows in registers
+ *   HEAD_TILES			from how many slots on bn_head_tiles.h is faster, if ever
  *   struct head_row, head_load(row)	HEAD_COLS elements of the plane
- *   struct head_sum, head_zero(), head_dot(sum, row, q)	sums of their products with integers
- *   head_store(q, words)	sixteen integers in the form that head_dot() reads
+ *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with integers
+ *   head_store(q, i, n_pad, words)	sixteen integers from the i'th on, as head_dot() reads them
+ *   head_sum_at(n_pad)		where in q the sum of all integers lies
  *   head_total(sums, q_sum)	the sums of four rows
- *
- * Integers take two bytes each, so those for column c start at byte 2 * c of q, c being a multiple
- * of HEAD_COLS. Their sum lies behind them.
  */
 
 /* sixteen integers -m .. m, to nearest even; NaN: -m */
@@ -53,13 +52,12 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 		__m256i words = head_round(lanes_load(x + i), factor, m);
 
 		total = _mm256_add_epi32(total, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
-		head_store((u8 *)q + 2 * (i / HEAD_COLS * HEAD_COLS) + i % HEAD_COLS *
-			   (HEAD_COLS == 16 ? 2 : 1), words);
+		head_store(q, i, n_pad, words);
 	}
 	_mm256_storeu_si256((__m256i_u *)totals, total);
 	for (u32 i = 0; i < 8; i++)
 		all += totals[i];
-	memcpy((u8 *)q + 2 * (size_t)n_pad, &all, sizeof(all));
+	memcpy((u8 *)q + head_sum_at(n_pad), &all, sizeof(all));
 	*step = 256.0f * (max / (float)m);
 	if (*l1 != *l1)
 		memcpy(l1, &nan, sizeof(nan));
@@ -100,13 +98,13 @@ BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 sl
 
 			bn_for_each(s, slots)
 				sum[4 * s + k] = head_dot(sum[4 * s + k], w,
-							  q + s * p->x_stride + 2 * at);
+							  q + s * p->x_stride, at, p->n_pad);
 		}
 	}
 	bn_for_each(s, slots) {
 		s32 q_sum;
 
-		memcpy(&q_sum, q + s * p->x_stride + 2 * (size_t)p->n_pad, sizeof(q_sum));
+		memcpy(&q_sum, q + s * p->x_stride + head_sum_at(p->n_pad), sizeof(q_sum));
 		head_logits(p->y + (slot + s) * p->y_stride + r, head_total(sum + 4 * s, q_sum),
 			    p->step[slot + s], p->scale + r, left);
 	}
@@ -124,10 +122,23 @@ BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
 		head_group(p, r, slot, HEAD_SLOTS);
 }
 
+#ifdef HEAD_TILES
+#include "bn_head_tiles.h"
+#else
+#define HEAD_TILES	(BN_MAX_HEAD_ROWS + 1)
+BN_INLINE void head_tiles(const struct bn_head *p)
+{
+}
+#endif
+
 HEAD_OP(void, top)(const struct bn_head *p)
 {
 	u32 slot = 0;
 
+	if (p->slots >= HEAD_TILES) {
+		head_tiles(p);
+		return;
+	}
 	for (; slot + HEAD_SLOTS <= p->slots; slot += HEAD_SLOTS)
 		head_many(p, slot);
 	for (; slot < p->slots; slot++)

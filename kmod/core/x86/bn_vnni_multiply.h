@@ -7,7 +7,8 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 {
 	const u8 *codes = t->codes;
 	const s8 *x = t->x;
-	const size_t x_stride = t->x_stride;
+	const size_t x_stride = t->x_stride, step = t->step, part = t->part;
+	const u8 *next = t->next;
 	vec a[MOST_X], b[MOST_X];
 
 	bn_for_each(r, rows) {
@@ -18,18 +19,23 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 				b[r] = t->sums[vectors * r + 1];
 		}
 	}
-	bn_for_4(i, t->quads) {
-		vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
+	for (u32 i = 0; i < t->quads; i += 4) {
+		bn_for_each(k, 4) {
+			vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
-		bn_for_each(r, rows) {
-			vec four = broadcast(x + r * x_stride);
+			if (k == 0 || rows <= FETCH_ROWS)
+				prefetch_2nd(next + k * part);
+			bn_for_each(r, rows) {
+				vec four = broadcast(x + r * x_stride);
 
-			a[r] = dot(a[r], first, four);
-			if (vectors > 1)
-				b[r] = dot(b[r], second, four);
+				a[r] = dot(a[r], first, four);
+				if (vectors > 1)
+					b[r] = dot(b[r], second, four);
+			}
+			codes += vectors * VEC_BYTES;
+			x += 4;
 		}
-		codes += vectors * VEC_BYTES;
-		x += 4;
+		next += 4 * step;
 	}
 	bn_for_each(r, rows) {
 		t->sums[vectors * r] = a[r];

@@ -25,19 +25,13 @@
 #define LINEAR_ROWS	(2 * LANES)		/* lines whose codes are unpacked at once */
 #define CODES_BYTES	16384			/* of these: fits a cache of 32 KiB, with x */
 #define COLUMNS_MOST	512			/* columns that are added at once */
+#define COLUMNS_BATCH	(QUADS > 1 ? 256 : 384)	/* the same in batches, beside their activations */
 #define COLUMNS_AHEAD	32			/* columns from one to what is prefetched: 2 KiB */
 #define COLUMNS_NEAR	8			/* the same, where a whole column is read */
 #define COLUMNS_STREAM	24			/* the same, of columns that are read in turns */
 #define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
+#define COLUMNS_UNIT	(QUADS > 4 ? 4 * QUADS : 16)	/* in batches, their number is a multiple */
 #define COLUMNS_GROUP	8			/* columns that share loads and stores of sums */
-
-/* bn_for_4() - four rounds at once: less beside vpdpbusd that competes with it for its ports */
-#ifdef __clang__
-#define BN_UNROLL_4	_Pragma("clang loop unroll_count(4)")
-#else
-#define BN_UNROLL_4	_Pragma("GCC unroll 4")
-#endif
-#define bn_for_4(i, n)	BN_UNROLL_4 for (u32 i = 0; i < (n); i++)
 
 BN_INLINE vec shift_16(vec v, int by)
 {
@@ -53,6 +47,19 @@ BN_INLINE u32 places(const u32 packing)
 BN_INLINE u32 smaller(u32 a, u32 b)
 {
 	return a < b ? a : b;
+}
+
+BN_INLINE u32 times(u32 n, u32 most)
+{
+	return (n + most - 1) / most;
+}
+
+/* How many rows of activations to take next of @left, at most @most: about equally many each time */
+BN_INLINE u32 share(u32 left, u32 most)
+{
+	u32 n = times(left, most);
+
+	return (left + n - 1) / n;
 }
 
 BN_INLINE u32 line_number(const struct bn_product *p, u32 i)
@@ -221,6 +228,9 @@ struct place_sums {
  * @in, @in_stride: what each is multiplied with, by row of activations: the product's own rows if
  *		they hold just that, or @x
  * @configured:	as of struct tile
+ * @next, @next_block, @end: columns that come behind those listed, of which the blocks from this one
+ *		on are still to be fetched
+ * @share:	blocks to fetch with each product
  * @sums:	of a tile
  * @packed, @codes: of two vectors of outputs, those of a place at a time
  * @places:	of one row of activations: the sums of each place of some blocks
@@ -230,11 +240,12 @@ struct columns {
 	const s8 *in;
 	size_t in_stride;
 	u32 configured;
+	u32 next, next_block, end, share;
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
 	vec sums[2 * MOST_X];
 	union {
 		struct {
-			struct pair packed[COLUMNS_MOST / 4], codes[COLUMNS_MOST / 4];
+			struct pair packed[COLUMNS_BATCH / 4], codes[COLUMNS_BATCH / 4];
 		};
 		struct place_sums places[COLUMNS_BLOCKS * BN_BLOCK_BYTES / VEC_BYTES];
 	};
@@ -255,8 +266,10 @@ BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 f
 	for (u32 b = 0; b < p->batch; b++) {
 		const s8 *x = p->x + b * p->x_stride;
 
-		for (u32 i = 0; i < n; i++)
-			c->x[b][i] = x[line_number(p, from + i)];
+		if (!p->index)
+			memcpy(c->x[b], x + from, n);
+		for (u32 i = 0; p->index && i < n; i++)
+			c->x[b][i] = x[p->index[from + i]];
 		for (u32 i = n; i % unit; i++)
 			c->x[b][i] = 0;
 	}
@@ -268,9 +281,8 @@ BN_INLINE void list_columns(struct columns *c, const struct bn_product *p, u32 f
  * Interleave four columns: of each 16 bytes the first 8 (or with @high the others), the outputs of
  * four in @a and of the next four in @b.
  */
-BN_INLINE struct pair interleave(const u8 *w, const u32 *at, const bool high)
+BN_INLINE struct pair interleave(vec a, vec b, vec c, vec d, const bool high)
 {
-	vec a = load(w + at[0]), b = load(w + at[1]), c = load(w + at[2]), d = load(w + at[3]);
 	vec ab = high ? unpack_high_8(a, b) : unpack_low_8(a, b);
 	vec cd = high ? unpack_high_8(c, d) : unpack_low_8(c, d);
 
@@ -349,13 +361,17 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 			bn_for_each(j, COLUMNS_GROUP)
 				prefetch_column(c, w, i + j, block, order);
 			bn_for_each(v, vectors) {
-				const u8 *at = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
+				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
+				const u32 *at = c->at + i;
 
 				bn_for_each(high, 2)
 					add_places(sums->a[high], sums->b[high],
-						   interleave(at, c->at + i, high), x,
-						   interleave(at, c->at + i + 4, high), z,
-						   packing);
+						   interleave(load(from + at[0]), load(from + at[1]),
+							      load(from + at[2]), load(from + at[3]),
+							      high), x,
+						   interleave(load(from + at[4]), load(from + at[5]),
+							      load(from + at[6]), load(from + at[7]),
+							      high), z, packing);
 				sums++;
 			}
 		}
@@ -397,8 +413,11 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
  * @sums:	for each row of activations, a vector of sums for each vector of codes
  * @codes:	by quad of activations
  * @x:		first activation of the first row
- * @quads:	of activations
+ * @quads:	of activations, a multiple of four
  * @add:	to what is in @sums
+ * @next:	what is fetched into the second-level cache meanwhile: of FETCH_PARTS parts, @part bytes
+ *		apart, a line in turns, each @step bytes further with each quad. A core waits when it
+ *		has asked for more than a dozen lines at once
  * @configured:	AMX: rows of activations that the CPU's tiles are configured for, or 0
  */
 struct tile {
@@ -408,22 +427,34 @@ struct tile {
 	size_t x_stride;
 	u32 quads;
 	bool add;
+	const u8 *next;
+	u32 part, step;
 	u32 *configured;
 };
+
+BN_INLINE void prefetch_2nd(const void *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
+#define FETCH_PARTS	4
+#define FETCH_ROWS	8	/* with more rows of activations, one part: there is time */
+
+/* Let tiles of @rows rows of activations fetch @bytes bytes within @quads quads. */
+BN_INLINE void fetch_next(struct tile *t, const u8 *next, size_t bytes, u32 quads, u32 rows)
+{
+	const u32 parts = rows <= FETCH_ROWS || QUADS > 1 ? FETCH_PARTS : 1;
+
+	t->next = next;
+	t->part = parts > 1 ? (u32)bytes / parts : 0;
+	t->step = times((u32)bytes / parts, quads);
+}
 
 #ifdef AMX
 #include "bn_amx_multiply.h"
 #else
 #include "bn_vnni_multiply.h"
 #endif
-
-/* Rows of activations for the next tile, @left being left: about equally many each time */
-BN_INLINE u32 tile_x(u32 left)
-{
-	u32 tiles = (left + MOST_X - 1) / MOST_X;
-
-	return (left + tiles - 1) / tiles;
-}
 
 /*
  * The codes of t1's first digit, 64 times too large. 3 * b / 256 is what stands in the upper two
@@ -456,11 +487,19 @@ BN_INLINE vec unpack(vec *packed, u32 k, const u32 packing)
 	return digit_64(b);
 }
 
-/* Of each four columns, two vectors of @high of a half */
+/*
+ * Of each four columns, the outputs of the first half of a vector of bytes, or of the other, in
+ * order: spread() has put them where interleave() takes them from.
+ */
 BN_INLINE void interleave_columns(struct columns *c, u32 n, const u8 *w, const bool high)
 {
-	for (u32 i = 0; i < n; i += 4)
-		c->packed[i / 4] = interleave(w, c->at + i, high);
+	for (u32 i = 0; i < n; i += 4) {
+		const u32 *at = c->at + i;
+
+		c->packed[i / 4] = interleave(spread(load(w + at[0])), spread(load(w + at[1])),
+					      spread(load(w + at[2])), spread(load(w + at[3])),
+					      high);
+	}
 }
 
 /* Codes of place @k of what is interleaved */
@@ -476,35 +515,41 @@ BN_INLINE void unpack_columns(struct columns *c, u32 n, u32 k, const u32 packing
 	}
 }
 
-BN_INLINE void prefetch_2nd(const void *p)
+/*
+ * What comes behind the @n columns from @from on is fetched into the second-level cache while these
+ * are multiplied, as they lie and evenly: a core waits when it has asked for more than some lines.
+ */
+BN_INLINE void plan_fetch(struct columns *c, const struct bn_product *p, u32 from, u32 n,
+			  const u32 packing)
 {
-	_mm_prefetch((const char *)p, _MM_HINT_T1);
+	u32 products = p->blocks * 2 * (BN_BLOCK_BYTES / VEC_BYTES) * places(packing) *
+		       times(p->batch, MOST_X);
+
+	c->next = from + n;
+	c->end = smaller(c->next + n, p->n + p->ahead);
+	c->next_block = 0;
+	c->share = (n * p->blocks + products - 1) / products;
 }
 
-/*
- * Fetch into the second-level cache a share of what comes next, columns [i, end) of the @n listed:
- * their next block, or behind the last one the first block of as many further columns.
- */
-BN_INLINE void prefetch_columns(const struct bn_product *p, const struct columns *c, u32 from,
-				u32 n, u32 block, u32 i, u32 end)
+BN_INLINE void fetch(struct columns *c, const struct bn_product *p)
 {
-	if (block + 1 < p->blocks) {
-		for (; i < end; i++)
-			prefetch_2nd(p->w + c->at[i] + (size_t)(block + 1) * BN_BLOCK_BYTES);
-	} else {
-		end = smaller(from + n + end, p->n + p->ahead);
-		for (i += from + n; i < end; i++)
-			prefetch_2nd(p->w + (size_t)line_number(p, i) * p->line_bytes);
+	for (u32 i = 0; i < c->share && c->next < c->end; i++) {
+		prefetch_2nd(p->w + (size_t)line_number(p, c->next) * p->line_bytes +
+			     c->next_block * BN_BLOCK_BYTES);
+		if (++c->next_block == p->blocks) {
+			c->next_block = 0;
+			c->next++;
+		}
 	}
 }
 
-/* Block @block of the columns, in both vectors of @high of a half: codes, then products */
+/* A half of a vector of bytes of all columns: codes, then products */
 BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
 			    s32 *y, const u32 packing, const bool high)
 {
 	struct tile t = {
 		.sums = c->sums, .codes = (const u8 *)c->codes, .x_stride = c->in_stride,
-		.quads = n / 4, .configured = &c->configured,
+		.quads = n / 4, .next = (const u8 *)c->codes, .configured = &c->configured,
 	};
 	u32 rows;
 
@@ -512,35 +557,33 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 	for (u32 k = 0; k < places(packing); k++) {
 		unpack_columns(c, n, k, packing);
 		for (u32 b = 0; b < p->batch; b += rows) {
-			rows = tile_x(p->batch - b);
+			rows = share(p->batch - b, MOST_X);
 			t.x = c->in + b * c->in_stride;
+			fetch(c, p);
 			multiply_tile(&t, 2, rows);
 			for (u32 r = 0; r < rows; r++)
-				add_pair(y + (b + r) * p->y_stride + 64 * k,
+				add_both(y + (b + r) * p->y_stride + 64 * k,
 					 c->sums[2 * r] >> code_shift(packing),
 					 c->sums[2 * r + 1] >> code_shift(packing));
 		}
 	}
 }
 
-BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 from, u32 n,
-			    u32 block, const u32 packing)
+BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n, u32 block,
+			    const u32 packing)
 {
 	const u8 *w = p->w + (size_t)block * BN_BLOCK_BYTES;
 	s32 *y = p->y + block * bn_block_cols(packing);
 
-	prefetch_columns(p, c, from, n, block, 0, n / 2);
 	for (u32 part = 0; part < BN_BLOCK_BYTES; part += VEC_BYTES) {
 		columns_part(p, c, n, w + part, y + part, packing, false);
-		if (!part)
-			prefetch_columns(p, c, from, n, block, n / 2, n);
-		columns_part(p, c, n, w + part, y + part + 8, packing, true);
+		columns_part(p, c, n, w + part, y + part + VEC_BYTES / 2, packing, true);
 	}
 }
 
 BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 {
-	const u32 unit = p->batch == 1 ? COLUMNS_GROUP : 4 * QUADS;
+	const u32 unit = p->batch == 1 ? COLUMNS_GROUP : COLUMNS_UNIT;
 	struct columns *c = p->tmp;
 	u32 n;
 
@@ -548,7 +591,7 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 	for (u32 from = 0; from < p->n; from += n) {
 		u32 listed;
 
-		n = smaller(p->n - from, COLUMNS_MOST);
+		n = smaller(p->n - from, p->batch == 1 ? COLUMNS_MOST : COLUMNS_BATCH);
 		listed = bn_round_up(n, unit);
 		list_columns(c, p, from, n, unit);
 		if (p->batch == 1) {
@@ -565,8 +608,9 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 			}
 			continue;
 		}
+		plan_fetch(c, p, from, n, packing);
 		for (u32 block = 0; block < p->blocks; block++)
-			columns_many(p, c, from, listed, block, packing);
+			columns_many(p, c, listed, block, packing);
 	}
 }
 
@@ -609,15 +653,18 @@ BN_INLINE void unpack_lines(u8 *codes, const u8 *const row[], size_t at, u32 blo
 }
 
 /*
- * Fetch into the second-level cache (the codes fill the first) a share of what is unpacked next:
- * lines [from, end) of those from @r on, @blocks blocks from byte @at on.
+ * Let a tile of lines from the @r'th on, which takes @quads quads, fetch the lines behind them, as
+ * they lie.
  */
-BN_INLINE void prefetch_lines(const struct bn_product *p, u32 r, u32 from, u32 end, size_t at,
-			      u32 blocks)
+BN_INLINE void fetch_lines(struct tile *t, const struct bn_product *p, u32 r, u32 quads)
 {
-	for (u32 i = r + from; i < r + end && i < p->n + p->ahead; i++)
-		for (u32 block = 0; block < blocks; block++)
-			prefetch_2nd(line(p, i, p->n + p->ahead) + at + block * BN_BLOCK_BYTES);
+	u32 end = p->n + p->ahead, n;
+
+	if (p->index || r + LINEAR_ROWS >= end)
+		return;
+	n = smaller(end - r - LINEAR_ROWS, LINEAR_ROWS);
+	fetch_next(t, line(p, r + LINEAR_ROWS, end), n * p->line_bytes, quads,
+		   share(p->batch, MOST_X));
 }
 
 /* Sums of lines [r, r + LANES * @vectors), which are complete, to the results */
@@ -634,6 +681,14 @@ BN_INLINE void store_lines(const struct bn_product *p, const vec *sums, u32 r, u
 	}
 }
 
+/* The results of LINEAR_ROWS lines, which are stored soon: each row is a page of its own */
+BN_INLINE void prefetch_results(const struct bn_product *p, u32 r, u32 b, u32 rows)
+{
+	for (u32 i = b; i < b + rows; i++)
+		for (u32 at = 0; at < LINEAR_ROWS; at += 16)
+			bn_prefetch(p->y + i * p->y_stride + r + at);
+}
+
 /*
  * Lines [r, r + LINEAR_ROWS) with all activations, in pieces of blocks whose codes fit the
  * first-level cache. Each piece of codes is unpacked once and serves the whole batch. No lane
@@ -646,30 +701,28 @@ BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, u32 *
 	struct linear_tile *tile = p->tmp;
 	struct tile t = {
 		.codes = tile->codes, .x_stride = p->x_stride, .configured = configured,
+		.next = tile->codes,
 	};
 	const u8 *row[LINEAR_ROWS];
 	u32 blocks, rows;
 
 	for (u32 i = 0; i < vectors * LANES; i++)
 		row[i] = line(p, r + i, p->n);
+	fetch_lines(&t, p, r, 16 * places(packing) * p->blocks * times(p->batch, MOST_X));
 	for (u32 block = 0; block < p->blocks; block += blocks) {
-		const size_t at = (size_t)block * BN_BLOCK_BYTES;
-		u32 next;
-
 		blocks = smaller(p->blocks - block, most);
-		next = block + blocks < p->blocks ? block + blocks : 0;
-		unpack_lines(tile->codes, row, at, blocks, vectors, packing);
+		unpack_lines(tile->codes, row, (size_t)block * BN_BLOCK_BYTES, blocks, vectors,
+			     packing);
 		t.quads = 16 * places(packing) * blocks;
 		t.add = block > 0;
 		for (u32 b = 0; b < p->batch; b += rows) {
-			rows = tile_x(p->batch - b);
-			prefetch_lines(p, next ? r : r + LINEAR_ROWS, b * LINEAR_ROWS / p->batch,
-				       (b + rows) * LINEAR_ROWS / p->batch,
-				       (size_t)next * BN_BLOCK_BYTES,
-				       smaller(p->blocks - next, most));
+			rows = share(p->batch - b, MOST_X);
 			t.sums = tile->sums + b * vectors;
 			t.x = p->x + b * p->x_stride + block * bn_block_cols(packing);
+			if (block + blocks == p->blocks)
+				prefetch_results(p, r, b, rows);
 			multiply_tile(&t, vectors, rows);
+			t.next += t.quads * t.step;
 		}
 	}
 	store_lines(p, tile->sums, r, vectors, packing);

@@ -10,6 +10,10 @@
 #define vec		__v16si	/* what vpdpbusd adds up: __m512i sums would take two registers */
 #define words		__v32hu
 #define VEC_BYTES	64
+#ifndef AMX
+#define MOST_X		12	/* 2 x 12 sums, 2 codes, 1 x: 27 of 32 registers */
+#define QUADS		1
+#endif
 
 /* One vector for each row of a group. Named members: gcc keeps arrays in memory if it likes. */
 struct quad {
@@ -174,6 +178,21 @@ BN_INLINE void add_8(s32 *y, __m256i v)
 	__m256i_u *to = (__m256i_u *)y;
 
 	_mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), v));
+}
+
+/* The bytes in fours: the first four of each 128 bits are then the first 16 bytes, and so on */
+BN_INLINE vec spread(vec v)
+{
+	const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+
+	return (vec)_mm512_permutexvar_epi32(from, (__m512i)v);
+}
+
+/* y[0 .. 15] += @a, y[16 .. 31] += @b */
+BN_INLINE void add_both(s32 *y, vec a, vec b)
+{
+	_mm512_storeu_si512(y, _mm512_add_epi32(_mm512_loadu_si512(y), (__m512i)a));
+	_mm512_storeu_si512(y + 16, _mm512_add_epi32(_mm512_loadu_si512(y + 16), (__m512i)b));
 }
 
 /* y[16i .. 16i + 7] += the i'th four of @a, then of @b, i = 0 .. 3: what interleave() took apart */

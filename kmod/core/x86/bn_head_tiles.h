@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * bn_head_tiles.h - head_top() for several slots, by the tiles of bn_vnni_ops.h
+ *
+ * Bytes of the plane, plus 128, are the codes of lines; the two digits of each slot's integers are
+ * two rows of activations.
+ */
+
+/* Rows of activations at a time: so few that the next rows of the plane can be fetched evenly */
+#define HEAD_X		(MOST_X > FETCH_ROWS && QUADS == 1 ? FETCH_ROWS : MOST_X)
+
+/* struct head_tile - sums of both digits of all slots with LINEAR_ROWS rows, in a tmp */
+struct head_tile {
+	vec sums[2 * 2 * BN_MAX_HEAD_ROWS];
+	u8 codes[CODES_BYTES];
+};
+
+_Static_assert(sizeof(struct head_tile) <= BN_TMP_BYTES, "a tile fits tmp");
+
+/* Codes of @cols columns, @at bytes behind the start of @row[] */
+BN_INLINE void head_codes(u8 *codes, const u8 *const row[], size_t at, u32 cols, u32 vectors)
+{
+	const vec high = set_bytes(-128);
+
+	for (u32 c = 0; c < cols; c += 16) {
+		for (u32 v = 0; v < vectors; v++) {
+			struct quad q = transpose(row + v * LANES, at + c);
+			u8 *to = codes + (c / 4 * vectors + v) * VEC_BYTES;
+
+			store(to, q.a ^ high);
+			store(to + vectors * VEC_BYTES, q.b ^ high);
+			store(to + 2 * vectors * VEC_BYTES, q.c ^ high);
+			store(to + 3 * vectors * VEC_BYTES, q.d ^ high);
+		}
+	}
+}
+
+/* Logits of @slot and the rows [@r, @r + LANES) from @sums, of the first digit and of the second */
+BN_INLINE void head_end(const struct bn_head *p, u32 slot, u32 r, const vec *first,
+			const vec *second)
+{
+	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
+	s32 q_sum;
+
+	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
+	for (u32 i = 0; i < LANES && r + i < p->n; i += 4) {
+		__m128i a = _mm_load_si128((const __m128i *)((const s32 *)first + i));
+		__m128i b = _mm_load_si128((const __m128i *)((const s32 *)second + i));
+
+		head_logits(p->y + slot * p->y_stride + r + i, head_combine(a, b, q_sum),
+			    p->step[slot], p->scale + r + i, p->n - r - i);
+	}
+}
+
+/* Rows [@r, @r + LANES * @vectors) */
+BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors)
+{
+	const u32 most = CODES_BYTES / (2 * VEC_BYTES) * 4, digits = 2 * p->slots;
+	struct head_tile *tile = p->tmp;
+	const size_t x_stride = p->x_stride / 2;
+	struct tile t = { .codes = tile->codes, .x_stride = x_stride };
+	const u8 *row[LINEAR_ROWS];
+	u32 cols, rows;
+
+	for (u32 i = 0; i < vectors * LANES; i++)
+		row[i] = (const u8 *)p->high + smaller(r + i, p->n - 1) * p->row_bytes;
+	/* Also behind the last one, where the next piece is. */
+	fetch_next(&t, row[0] + LINEAR_ROWS * p->row_bytes, LINEAR_ROWS * p->row_bytes,
+		   p->n_pad / 4 * times(digits, HEAD_X), HEAD_X);
+	for (u32 at = 0; at < p->n_pad; at += cols) {
+		cols = smaller(p->n_pad - at, most);
+		head_codes(tile->codes, row, at, cols, vectors);
+		t.quads = cols / 4;
+		t.add = at > 0;
+		for (u32 b = 0; b < digits; b += rows) {
+			rows = share(digits - b, HEAD_X);
+			t.sums = tile->sums + b * vectors;
+			t.x = (const s8 *)p->x + b * x_stride + at;
+			multiply_tile(&t, vectors, rows);
+			t.next += t.quads * t.step;
+		}
+	}
+	for (u32 slot = 0; slot < p->slots; slot++)
+		for (u32 v = 0; v < vectors; v++)
+			head_end(p, slot, r + v * LANES, tile->sums + 2 * slot * vectors + v,
+				 tile->sums + (2 * slot + 1) * vectors + v);
+}
+
+BN_NOINLINE void head_tiles(const struct bn_head *p)
+{
+	for (u32 r = 0; r < p->n; r += LINEAR_ROWS)
+		head_rows(p, r, p->n - r > LANES ? 2 : 1);
+}
