@@ -236,6 +236,7 @@ struct bitnet_inline {
  * @jobs:	in the order of SUBMIT; only the first can run. bitnet.lock
  * @n_jobs:	these, jobs that SUBMIT is preparing, and RUN's. bitnet.lock
  * @inlined:	a RUN has the session: its jobs wait. bitnet.lock
+ * @in_step:	a job of it, which may have ended, is part of the step in flight. bitnet.lock
  * @closed:	no further jobs. bitnet.lock
  * @count:	bitnet.lock
  */
@@ -250,6 +251,7 @@ struct bitnet_session {
 	struct list_head jobs;
 	u32 n_jobs;
 	bool inlined;
+	bool in_step;
 	bool closed;
 	struct bitnet_counters count;
 };
@@ -279,6 +281,7 @@ struct bitnet_ring {
 
 #define BITNET_NOTIFY_ENTRIES	1	/* entries were posted */
 #define BITNET_NOTIFY_PARKED	2	/* a job was parked */
+#define BITNET_NOTIFY_RUN	4	/* a RUN was cancelled, or may have its session to itself now */
 
 /*
  * struct bitnet_file - one open of the device, or one in-kernel client

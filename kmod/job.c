@@ -554,7 +554,8 @@ out:
 
 /*
  * Tells who computes RUN's job to end it: until he is out of the section, nobody else may have the
- * session. Return: false if he has been told before.
+ * session. bitnet_ring_notify() is due when the lock is released. Return: false if he has been told
+ * before.
  */
 static bool stop_locked(struct bitnet_kjob *job)
 {
@@ -562,6 +563,7 @@ static bool stop_locked(struct bitnet_kjob *job)
 
 	lockdep_assert_held(&bitnet.lock);
 	WRITE_ONCE(job->stop, true);
+	atomic_or(BITNET_NOTIFY_RUN, &job->file->notify);
 	return !before;
 }
 
@@ -606,6 +608,7 @@ u32 bitnet_jobs_cancel(struct bitnet_file *file, const u64 *user_data)
 	}
 	spin_unlock(&bitnet.lock);
 	bitnet_workers_kick();
+	bitnet_ring_notify(file);
 	bitnet_jobs_ended(&ended, false);
 	return n;
 }

@@ -10,6 +10,9 @@
  * The open file is held by the system call, so it cannot be closed meanwhile; all others are kept
  * by the job's references. The caller alone ends the job: CANCEL and signals are looked for between
  * two sections. Entries are copied to him between two steps, without locks.
+ *
+ * One thing has to be waited for: a job of the session that was cancelled may still be part of the
+ * workers' step in flight, which goes on for others and stores keys and values of all its rows.
  */
 #include <linux/ktime.h>
 #include <linux/mm.h>
@@ -196,12 +199,30 @@ static int one_step(struct run *run)
 	return err ? err : put_entries(run, run->inl->entries, n);
 }
 
+static bool may_start(const struct bitnet_kjob *job)
+{
+	bool may;
+
+	spin_lock(&bitnet.lock);
+	may = !job->session->in_step || job->stop;
+	spin_unlock(&bitnet.lock);
+	return may;
+}
+
+/* Waits until nobody else writes to the session's cache. */
+static int until_alone(const struct bitnet_kjob *job)
+{
+	if (wait_event_interruptible(job->file->wait, may_start(job)))
+		return -EINTR;
+	return why_stop(job);
+}
+
 /* Computes the accepted job to its end, whatever that is. Drops the job. */
 static int run_job(struct run *run)
 {
 	struct bitnet_kjob *job = run->job;
+	int err = until_alone(job);
 	LIST_HEAD(ended);
-	int err = 0;
 
 	while (!err && bn_job_wants(&job->core))
 		err = one_step(run);

@@ -215,6 +215,8 @@ void bitnet_job_started_locked(struct bitnet_kjob *job, u64 now)
 static void add_locked(struct bitnet_kjob *job, u32 row, u32 rows)
 {
 	job->state = BITNET_STATE_STEPPING;
+	if (job->session)
+		job->session->in_step = true;
 	job->step_row = row;
 	job->step_rows = rows;
 	engine.rows += rows;
@@ -693,6 +695,16 @@ static void learn_costs_locked(u64 now)
 	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
 }
 
+/* The step is over for @job, and stores nothing any more. Then bitnet_ring_notify() is due. */
+static void leave_step_locked(struct bitnet_kjob *job)
+{
+	if (!job->session)
+		return;
+	job->session->in_step = false;
+	if (job->state == BITNET_STATE_ENDED)
+		atomic_or(BITNET_NOTIFY_RUN, &job->file->notify);
+}
+
 /* In state DELIVERING, or BUILDING when the step could not begin: results to their owners. */
 static void deliver(bool computed)
 {
@@ -709,6 +721,7 @@ static void deliver(bool computed)
 	for (u32 i = 0; i < engine.n_jobs; i++) {
 		struct bitnet_kjob *job = engine.jobs[i];
 
+		leave_step_locked(job);
 		if (job->kind != BITNET_JOB_LINEAR &&
 		    (job->state == BITNET_STATE_ENDED || !computed))
 			bn_job_abandon(&job->core);
@@ -750,6 +763,7 @@ static u32 part_locked(struct aside *aside, struct bitnet_kjob **gone)
 	for (u32 i = 0; i < engine.n_jobs; i++) {
 		struct bitnet_kjob *job = engine.jobs[i];
 
+		leave_step_locked(job);
 		if (job->state == BITNET_STATE_STEPPING &&
 		    job->job_class != BITNET_CLASS_REALTIME) {
 			job->state = BITNET_STATE_PAUSED;
@@ -797,8 +811,10 @@ static void put_aside(void)
 		aside->rows = 0;
 	}
 	engine.n_jobs = 0;
-	while (n_gone)
-		bitnet_job_put_later(gone[--n_gone]);
+	while (n_gone) {
+		bitnet_ring_notify(gone[--n_gone]->file);
+		bitnet_job_put_later(gone[n_gone]);
+	}
 }
 
 /* Of the step in flight, all before @phase is computed: must it wait? */

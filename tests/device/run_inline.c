@@ -464,6 +464,57 @@ static void check_together(void)
 	t_client_close(&c);
 }
 
+/*
+ * A cancelled job is still part of the step in flight, which goes on for another one and stores
+ * keys and values of all its rows. RUN in the session of the cancelled one is not disturbed.
+ */
+static void check_after_cancel(void)
+{
+	static uint32_t prompt[400], text[200];
+	static struct t_result want, got;
+	unsigned int i, wrong = 0, n = t_release_size() ? 300 : is_slow_bed() ? 2 : 20;
+	struct bitnet_job beside, cancelled, job;
+	uint32_t session, entries;
+	uint64_t seed = 11;
+	struct t_client c;
+
+	for (i = 0; i < ARRAY_SIZE(prompt); i++)
+		prompt[i] = i;
+	for (i = 0; i < ARRAY_SIZE(text); i++)
+		text[i] = 5000 + i;
+	t_client_open(&c, &slow, 2048);
+	if (t_session_open(c.fd, c.model, 0, &session))
+		bail("another session");
+	job = t_score(session, text, ARRAY_SIZE(text), 3);
+	if (t_inline_run(c.fd, &job, &want))
+		bail("the slow model does not run");
+	for (i = 0; i < n; i++) {
+		t_session_rewind(c.fd, c.session, 0);
+		t_session_rewind(c.fd, session, 0);
+		beside = t_generate(c.session, four, 4, 1000, 1);
+		cancelled = t_generate(session, prompt, ARRAY_SIZE(prompt), 1, 2);
+		if (t_submit(c.fd, &beside, 1, NULL) || t_wait(c.fd, 1, T_HANG_NS, &entries) ||
+		    t_submit(c.fd, &cancelled, 1, NULL))
+			break;
+		t_sleep_ns(t_random(&seed) % 20000000);
+		t_cancel(c.fd, 2, NULL);
+		t_session_rewind(c.fd, session, 0);
+		if (t_inline_run(c.fd, &job, &got) || !t_same_results(&want, &got))
+			wrong++;
+		t_cancel(c.fd, 1, NULL);
+		for (uint32_t left = 2; left;) {
+			struct bitnet_ring_entry e;
+
+			if (t_ring_wait(&c.ring, &e))
+				break;
+			left -= e.kind != BITNET_ENTRY_TOKEN;
+		}
+	}
+	is(i, n, "%u jobs cancelled in a step that goes on", n);
+	is(wrong, 0, "RUN in their session gives what it gives alone");
+	t_client_close(&c);
+}
+
 /* ---- signals ------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t alarms;
@@ -656,6 +707,7 @@ int main(void)
 	check_cancel_random();
 	check_queue();
 	check_together();
+	check_after_cancel();
 	check_signal();
 	check_kill();
 	check_lifetime();

@@ -576,7 +576,8 @@ struct bitnet_submit {
  *
  * The workers have no part in it: scheduling policy, affinity, priority and cgroup of the caller
  * are what counts. The bits are those that SUBMIT gives. Other jobs of the session wait; a session
- * that has jobs is -EBUSY. A ring is not needed. A signal ends the job between two pieces of work
+ * that has jobs is -EBUSY. If one was cancelled a moment ago, RUN waits for the end of the workers'
+ * step that it was part of. A ring is not needed. A signal ends the job between two pieces of work
  * of some 50 us: what was made until then is there, and the last entry is ERROR with -EINTR. The
  * memory that a session's first RUN needs counts as the session's cache until that is closed.
  *
