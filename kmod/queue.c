@@ -236,7 +236,7 @@ static void add_locked(struct bitnet_cands *cands, struct bitnet_kjob *job)
 	if (!linear && !bitnet_ring_free_locked(file->ring)) {
 		if (cands->n_parked == BITNET_CANDS)
 			return;
-		atomic_inc(&job->refs);
+		refcount_inc(&job->refs);
 		cands->parked[cands->n_parked++] = job;
 		bitnet_job_park_locked(job);
 		return;
@@ -265,8 +265,12 @@ static void add_realtime_locked(struct bitnet_cands *cands)
 {
 	struct bitnet_kjob *job;
 
+	/*
+	 * Parking one may let others run again that were parked when the situation was looked at.
+	 * They have no claim in it: their turn is the next step's.
+	 */
 	list_for_each_entry(job, &bitnet.realtime, realtime_node)
-		if (job->state == BITNET_STATE_RUNNABLE && cands->n < BITNET_CANDS)
+		if (job->state == BITNET_STATE_RUNNABLE && job->demand && cands->n < BITNET_CANDS)
 			add_locked(cands, job);
 }
 
@@ -308,7 +312,7 @@ static void add_queue_locked(struct bitnet_cands *cands, enum bitnet_queue q, u3
  * bitnet_queue_collect_locked() - candidates for the next step
  * @cands:	out; jobs in @cands->parked have a reference, and their files are to be notified
  *
- * After bitnet_queue_look_locked(). All realtime jobs that can run are among them.
+ * After bitnet_queue_look_locked(). All realtime jobs that could run then are among them.
  */
 void bitnet_queue_collect_locked(struct bitnet_cands *cands)
 {

@@ -242,6 +242,46 @@ static void check_realtime(void)
 	t_client_close(&c);
 }
 
+/*
+ * Two realtime jobs are parked, a third is queued behind the first. The process consumes without
+ * telling, and cancels the first: the third is looked at, finds no room, and as it is parked the room
+ * is seen. The second can run from then on, but is no claim of the situation looked at.
+ */
+static void check_parked(void)
+{
+	struct bitnet_job jobs[3];
+	uint32_t other, i, room;
+	struct t_client c;
+	unsigned int round;
+
+	t_client_open(&c, &image, 8);
+	must(t_session_open(c.fd, c.model, 0, &other));
+	for (round = 0; round < 5; round++) {
+		must(t_session_rewind(c.fd, c.session, 0));
+		must(t_session_rewind(c.fd, other, 0));
+		jobs[0] = realtime(c.session, 200, 1000 * MS, 1000 * MS, 1);
+		jobs[1] = realtime(c.session, 2, 1000 * MS, 1000 * MS, 2);
+		jobs[2] = realtime(other, 9, 1000 * MS, 1000 * MS, 3);
+		must(t_submit(c.fd, jobs, 3, NULL));
+		while (t_stats(c.fd).out_parked < 2)
+			t_sleep_ns(MS);
+		room = t_ring_pending(&c.ring);
+		__atomic_store_n(&c.ring.header->head, c.ring.header->head + room,
+				 __ATOMIC_RELEASE);
+		must(t_cancel(c.fd, 1, NULL));
+		t_sleep_ns(20 * MS);
+		/* What was made so far is gone: only the ends are counted. */
+		for (i = 0; i < 3;) {
+			struct bitnet_ring_entry e;
+
+			must(t_ring_wait(&c.ring, &e));
+			i += e.kind != BITNET_ENTRY_TOKEN;
+		}
+	}
+	is(round, 5, "realtime jobs whose room is seen as another one is parked");
+	t_client_close(&c);
+}
+
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
@@ -261,6 +301,7 @@ int main(void)
 	check_admission(&c);
 	t_client_close(&c);
 	check_realtime();
+	check_parked();
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
 }
