@@ -46,7 +46,7 @@ out:
 
 struct bitnet_client *bitnet_session_open(const char *model, u32 n_ctx)
 {
-	struct bitnet_client *client = kzalloc(sizeof(*client), GFP_KERNEL);
+	struct bitnet_client *client = kzalloc(sizeof(*client), GFP_KERNEL_ACCOUNT);
 	int err;
 
 	if (!client)

@@ -14,6 +14,7 @@
 #include <linux/llist.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/uidgid.h>
@@ -281,7 +282,7 @@ struct bitnet_ring {
 
 #define BITNET_NOTIFY_ENTRIES	1	/* entries were posted */
 #define BITNET_NOTIFY_PARKED	2	/* a job was parked */
-#define BITNET_NOTIFY_RUN	4	/* a RUN was cancelled, or may have its session to itself now */
+#define BITNET_NOTIFY_RUN	4	/* a RUN is cancelled, or has its session alone */
 
 /*
  * struct bitnet_file - one open of the device, or one in-kernel client
@@ -341,7 +342,7 @@ enum bitnet_state {
  * @demand:	its claim, as of the last bitnet_queue_look_locked(); NULL: none
  */
 struct bitnet_kjob {
-	atomic_t refs;
+	refcount_t refs;
 	struct bitnet_file *file;
 	struct bitnet_session *session;
 	struct bitnet_model *model;
@@ -383,10 +384,10 @@ struct bitnet_kjob {
  * struct bitnet_device - the module's global state
  * @limit:	of the device; constant
  * @limit_start: what @limit_user was at first; constant
- * @batch_floor_ppm: share that BATCH jobs get at least while any waits; read without the lock
  * @ops:	variant in use; constant
  * @sparse:	steps read only weights that can matter; constant
  * @limit_user:	of one uid that has no limit of its own, without CAP_SYS_RESOURCE
+ * @batch_floor_ppm: share that BATCH jobs get at least while any waits
  * @runnable:	jobs in all lists of runnable jobs; read without the lock by idle workers
  * @n_runnable:	the same by BITNET_CLASS_*
  * @realtime:	accepted REALTIME jobs, @n_realtime of them
@@ -404,7 +405,6 @@ struct bitnet_device {
 	bool sparse;
 	u64 limit[BITNET_RES_COUNT];
 	u64 limit_start[BITNET_RES_COUNT];
-	u32 batch_floor_ppm;
 	struct workqueue_struct *wq;
 	/* lock */
 	struct list_head files;
@@ -413,6 +413,7 @@ struct bitnet_device {
 	struct list_head realtime;
 	u64 used[BITNET_RES_COUNT];
 	u64 limit_user[BITNET_RES_COUNT];
+	u32 batch_floor_ppm;
 	u32 runnable;
 	u32 n_runnable[3];
 	u32 n_realtime;

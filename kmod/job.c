@@ -31,10 +31,7 @@ static LLIST_HEAD(put_later);
 
 static void job_destroy(struct bitnet_kjob *job)
 {
-	if (job->input) {
-		memzero_explicit(job->input, job->input_bytes);
-		kvfree(job->input);
-	}
+	kvfree_sensitive(job->input, job->input_bytes);
 	if (job->session)
 		bitnet_session_put(job->session);
 	else if (job->model)
@@ -48,7 +45,7 @@ static void job_destroy(struct bitnet_kjob *job)
 /** bitnet_job_put() - give a reference back. Context: no locks held; may sleep */
 void bitnet_job_put(struct bitnet_kjob *job)
 {
-	if (atomic_dec_and_test(&job->refs))
+	if (refcount_dec_and_test(&job->refs))
 		job_destroy(job);
 }
 
@@ -68,7 +65,7 @@ static DECLARE_WORK(put_later_work, put_later_fn);
 /** bitnet_job_put_later() - the same for workers: what is to be freed may be gigabytes */
 void bitnet_job_put_later(struct bitnet_kjob *job)
 {
-	if (atomic_dec_and_test(&job->refs) && llist_add(&job->later_node, &put_later))
+	if (refcount_dec_and_test(&job->refs) && llist_add(&job->later_node, &put_later))
 		queue_work(bitnet.wq, &put_later_work);
 }
 
@@ -246,7 +243,7 @@ struct bitnet_kjob *bitnet_job_prepare(struct bitnet_file *file, const struct bi
 	job = kmem_cache_zalloc(job_cache, GFP_KERNEL);
 	if (!job)
 		return ERR_PTR(-ENOMEM);
-	atomic_set(&job->refs, 1);
+	refcount_set(&job->refs, 1);
 	INIT_LIST_HEAD(&job->realtime_node);
 	kref_get(&file->ref);
 	job->file = file;

@@ -119,6 +119,8 @@ out_job:
 	bitnet_job_exit();
 out_wq:
 	destroy_workqueue(bitnet.wq);
+	/* Netlink may have been asked to set limits meanwhile. */
+	bitnet_users_exit();
 	return err;
 }
 

@@ -334,13 +334,14 @@ int bitnet_model_load(struct bitnet_call *call)
 	if (err)
 		goto out_list;
 
+	/* Before anybody can find it, and unload it. */
+	bitnet_event_model(model, true);
 	if (model->flags & BITNET_MODEL_F_SHARED) {
 		mutex_lock(&bitnet_models_lock);
 		kref_get(&model->ref);
 		model->named = true;
 		mutex_unlock(&bitnet_models_lock);
 	}
-	bitnet_event_model(model, true);
 	handle_publish(file, id, model, true);
 	return 0;
 
@@ -399,7 +400,8 @@ static void unname_locked(struct bitnet_model *model)
 {
 	lockdep_assert_held(&bitnet_models_lock);
 	model->named = false;
-	model->flags &= ~BITNET_MODEL_F_SHARED;
+	/* MODEL_INFO reads them without the lock. */
+	WRITE_ONCE(model->flags, model->flags & ~BITNET_MODEL_F_SHARED);
 }
 
 int bitnet_model_unload(struct bitnet_call *call)

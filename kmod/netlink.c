@@ -242,6 +242,7 @@ static int put_limits(struct sk_buff *skb, const struct bitnet_user *user)
 	u32 own = 0;
 	int err = 0;
 
+	lockdep_assert_held(&bitnet.lock);
 	for (int i = 0; i < ARRAY_SIZE(limits) && !err; i++) {
 		if (user->own.which & BIT(limits[i].what))
 			own |= limits[i].bit;
@@ -360,7 +361,9 @@ static int set_floor(struct sk_buff *request, struct genl_info *info)
 	ppm = nla_get_u32(info->attrs[BITNET_A_BATCH_FLOOR]);
 	if (ppm > BITNET_MAX_FLOOR_PPM)
 		return -EINVAL;
-	WRITE_ONCE(bitnet.batch_floor_ppm, ppm);
+	spin_lock(&bitnet.lock);
+	bitnet.batch_floor_ppm = ppm;
+	spin_unlock(&bitnet.lock);
 	return 0;
 }
 

@@ -194,7 +194,7 @@ void bitnet_workers_leave_locked(struct bitnet_kjob *job)
 /* ------------------------------------------------------------------ building */
 
 /* Rows that the job can have without promising more ring slots than there are. */
-static u32 rows_within_ring(const struct bitnet_kjob *job, u32 rows)
+static u32 rows_within_ring_locked(const struct bitnet_kjob *job, u32 rows)
 {
 	u32 room = bitnet_ring_free_locked(job->file->ring);
 
@@ -231,7 +231,7 @@ static void join_locked(struct bitnet_kjob *job, u32 rows)
 	bitnet_job_unrun_locked(job);
 	add_locked(job, engine.rows, rows);
 	job->file->ring->promised += job->promised;
-	atomic_inc(&job->refs);
+	refcount_inc(&job->refs);
 	if (!job->started)
 		bitnet_job_started_locked(job, now);
 	engine.jobs[engine.n_jobs++] = job;
@@ -265,7 +265,7 @@ static void start_locked(u32 granted)
 			join_locked(job, rows);
 			break;
 		}
-		rows = rows_within_ring(job, rows);
+		rows = rows_within_ring_locked(job, rows);
 		if (!rows)
 			continue;
 		job->promised = bn_job_slots(&job->core, rows);
