@@ -39,15 +39,25 @@ ignore_all=FILE_PATH_CHANGES,EMAIL_SUBJECT,LINUX_VERSION_CODE,CONSTANT_COMPARISO
 ignore_trace=$ignore_all,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT
 ignore_portable=$ignore_all,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,BIT_MACRO,CAMELCASE,SPACING,COMPLEX_MACRO
 
-checkpatch() {
+# The kernel's own tools, out of its source package; prints where they are.
+kernel_scripts() {
 	local ver dir
 	ver=$(plain_name "$(dpkg-query -W -f '${Version}' linux-source-6.12)")
-	dir=$cache/checkpatch-$ver
-	if [ ! -e "$dir/scripts/checkpatch.pl" ]; then
-		mkdir -p "$dir"
-		tar -C "$dir" --strip-components=1 --wildcards -xf /usr/src/linux-source-6.12.tar.xz \
-			'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch'
+	dir=$cache/scripts-$ver
+	if [ ! -e "$dir" ]; then
+		rm -rf "$dir.tmp"
+		mkdir -p "$dir.tmp"
+		tar -C "$dir.tmp" --strip-components=1 --wildcards -xf /usr/src/linux-source-6.12.tar.xz \
+			'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch' \
+			'*/scripts/coccinelle/*'
+		mv "$dir.tmp" "$dir"
 	fi
+	echo "$dir"
+}
+
+checkpatch() {
+	local dir
+	dir=$(kernel_scripts)
 	# It leaves a file in the current folder.
 	cd "$build"
 	judge() { # ignored files...
@@ -81,6 +91,42 @@ vector_registers() {
 		fi
 	done
 	return $bad
+}
+
+cocci() { # rules file...
+	local rules=$1
+	shift
+	spatch --very-quiet --no-show-diff -D report --cocci-file "$rules" "$@" 2>&1
+}
+
+# The rules find what they are made for, and nothing in the module.
+own_rules() {
+	local rules=scripts/cocci/kmod.cocci offences=scripts/cocci/offences.c
+	cocci $rules $offences >"$out.found"
+	grep -n 'found \*/' $offences | sed 's/:.*//' >"$out.want"
+	cut -d: -f2 "$out.found" | sort -n | diff "$out.want" - || { echo "$rules misses lines of $offences"; return 1; }
+	cocci $rules kmod/*.c >"$out.found"
+	cat "$out.found"
+	! [ -s "$out.found" ]
+}
+
+# The kernel's rules, but for those that
+#   minmax, array_size	want macros of the kernel in what also compiles in userspace
+#   badzero, check_bq27xxx_data	are written in OCaml, which is not there
+#   itnull		takes any for loop with a pointer for one over a list
+# and for what they say about themselves.
+kernel_rules() {
+	local dir rules
+	dir=$(kernel_scripts)/scripts/coccinelle
+	for rules in "$dir"/*/*.cocci "$dir"/api/alloc/*.cocci; do
+		grep -q 'virtual report' "$rules" || continue
+		case ${rules##*/} in minmax.* | array_size.* | badzero.* | check_bq27xxx_data.* | itnull.*) continue ;; esac
+		# shellcheck disable=SC2046 # options
+		cocci "$rules" $(sed -n 's/.*Options: *//p' "$rules" | head -n 1) --dir kmod -I kmod -I kmod/core -I uapi |
+			grep -v '^warning: line .* should .* be a metavariable' || true
+	done >"$out.found"
+	cat "$out.found"
+	! [ -s "$out.found" ]
 }
 
 shell_scripts() {
@@ -122,6 +168,8 @@ user_indices() {
 check "sparse and stack frames up to 1 KiB" sparse
 check "checkpatch" checkpatch
 check "no vector registers outside of the core" vector_registers
+check "rules of the module" own_rules
+[ "${BITNET_TEST_SIZE:-ci}" != release ] || check "rules of the kernel" kernel_rules
 check "indices that users choose" user_indices
 check "shellcheck" shell_scripts
 check "trailing whitespace" whitespace
