@@ -16,8 +16,10 @@
 #             each of these, and any other id of scripts/kernels.sh, is also a suite of its own
 #
 # A release (BITNET_TEST_SIZE=release) can be interrupted: suites that passed for this commit are not run
-# again; and it ends with the table of tests/plan. BITNET_LANES=1 runs one suite after the other. In CI some beds leave out programs that others run:
-# tests/vm/selection.
+# again; and it ends with the table of tests/plan. With BITNET_RELEASE_HOURS=N it ends after N hours: each
+# loop gets its share of that (BITNET_TEST_SECONDS, see tests/size.h), the table says how far they came, and
+# suites still running then are cut short. BITNET_LANES=1 runs one suite after the other. In CI, and where a
+# release's hours are limited, some beds leave out programs that others run: tests/vm/selection.
 #
 # A test is a file: tests/{unit,golden,abi,fuzz}/NAME.c is a program of its own, tests/checkasm/*.c
 # make one together, and again with emulated instructions, tests/{unit,golden,abi,fuzz,cli,protocol}/*.sh
@@ -33,6 +35,14 @@ export BITNET_TEST_SIZE=${BITNET_TEST_SIZE:-ci}
 export BITNET_TEST_MODEL=$top/userspace/models/demo-i2_s.gguf
 # One program's time in seconds; a release's sizes are 100 times those of CI and more.
 [ "$BITNET_TEST_SIZE" = release ] && limit=${BITNET_TEST_TIMEOUT:-14400} || limit=${BITNET_TEST_TIMEOUT:-300}
+# There are some 120 loops in all beds, which shall take a small part of the time of two lanes.
+whole=
+case $BITNET_TEST_SIZE:${BITNET_RELEASE_HOURS:-} in
+release:?*)
+	whole=$(awk "BEGIN { print int(3600 * $BITNET_RELEASE_HOURS) }")
+	export BITNET_TEST_SECONDS=${BITNET_TEST_SECONDS:-$((1 + whole / 720))}
+	limit=$((900 + BITNET_TEST_SECONDS * 10)) ;;
+esac
 export BITNET_TEST_TIMEOUT=$limit
 pattern=${TESTS:-}
 logs=$build/logs
@@ -58,11 +68,13 @@ passed=0 failed=0 skipped=0
 all_work=$(mktemp -d "${TMPDIR:-/tmp}/bitnet-check.XXXXXX")
 work=$all_work
 declare -A running=()	# suites in flight, by process
+clock=			# a process that ends with the time
 finish() {
 	local pid
-	for pid in "${!running[@]}"; do
+	for pid in "${!running[@]}" $clock; do
 		kill -- "-$pid" 2>/dev/null || true
 	done
+	[ -z "$clock" ] || wait "$clock" 2>/dev/null || true	# without a word about it
 	rm -rf "$all_work"
 }
 trap finish EXIT
@@ -157,9 +169,9 @@ modules_suite() {
 	done
 }
 
-# Does the bed run the program? In CI it may leave it out.
+# Does the bed run the program? In CI it may leave it out, and where a release's time is short.
 selected() { # bed program
-	[ "$BITNET_TEST_SIZE" != release ] && [ -z "$pattern" ] || return 0
+	{ [ "$BITNET_TEST_SIZE" != release ] || [ -n "$whole" ]; } && [ -z "$pattern" ] || return 0
 	! grep -qE "^$1 (.* )?${2/./\\.}( |\$)" tests/vm/selection
 }
 
@@ -188,7 +200,8 @@ vm_suite() { # bed
 	[ -s "$list" ] || return 0
 	rm -f "$logs/$bed.dmesg"
 	tests/vm/run "$bed" --tool "$plain/bitnetctl" "${args[@]}" --file "$list:/tests/list" --log "$logs/$bed" \
-		--env "BITNET_TEST_TIMEOUT=$limit" --timeout $((limit * 5)) --script tests/vm/programs || status=$?
+		--env "BITNET_TEST_TIMEOUT=$limit" ${BITNET_TEST_SECONDS:+--env "BITNET_TEST_SECONDS=$BITNET_TEST_SECONDS"} \
+		--timeout "${whole:-$((limit * 5))}" --script tests/vm/programs || status=$?
 	echo
 	echo "#@ begin guest"
 	case $status in
@@ -272,10 +285,34 @@ judge() { # suite
 	fi
 }
 
-# Waits until a suite ends.
+# Ends what is running: only the checks made so far count.
+cut_short() {
+	local pid suite p f s
+	for pid in "${!running[@]}"; do
+		suite=${running[$pid]}
+		kill -- "-$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+		p=$(grep -c '^ok' "$logs/$suite.log") || true
+		s=$(grep -c '^ok .*# SKIP' "$logs/$suite.log") || true
+		f=$(grep -c '^not ok' "$logs/$suite.log") || true
+		passed=$((passed + p - s)) failed=$((failed + f)) skipped=$((skipped + s))
+		printf '%-12s %5d passed %4d failed %4d skipped  cut short, after %s\n' "$suite" $((p - s)) "$f" "$s" \
+			"$(awk '/^#@ end/ { last = $3 } END { print last }' "$logs/$suite.log")"
+		unset "running[$pid]"
+	done
+	[ ${#suites[@]} = 0 ] || echo "not begun: ${suites[*]}"
+	suites=()
+}
+
+# Waits until a suite ends, or all time is over.
 reap() {
 	local pid=
-	wait -n -p pid "${!running[@]}" || true
+	wait -n -p pid "${!running[@]}" $clock || true
+	if [ "$pid" = "$clock" ]; then
+		clock=
+		cut_short
+		return
+	fi
 	judge "${running[$pid]}"
 	unset "running[$pid]"
 }
@@ -300,6 +337,7 @@ run_suites() {
 	set -m
 	while [ ${#suites[@]} -gt 0 ]; do
 		while [ ${#running[@]} -ge "$lanes" ]; do reap; done
+		[ ${#suites[@]} -gt 0 ] || break	# the time is over
 		rest=()
 		suite=
 		for i in "${suites[@]}"; do
@@ -321,7 +359,13 @@ main() {
 	suites=()
 	for suite in "${@:-all}"; do
 		case $suite in
-		all) suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* } $more) ;;
+		all) if [ "$BITNET_TEST_SIZE" = release ]; then
+			# What completes most rows of the plan first
+			suites+=(build kernels uml-debug 6.12-cloud unit cli golden lint abi modules uml 6.1-amd64
+				 6.12-rt fuzz protocol checkasm readme $more ${beds#*6.1-amd64})
+		     else
+			suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* } $more)
+		     fi ;;
 		host) suites+=(build $host_suites) ;;
 		vm) suites+=($beds) ;;
 		*) suites+=("$suite") ;;
@@ -350,6 +394,11 @@ main() {
 		done_before "$suite" || rest+=("$suite")
 	done
 	suites=("${rest[@]}")
+	if [ -n "$whole" ]; then
+		set -m
+		sleep "$whole" &
+		clock=$!
+	fi
 	run_suites
 	[ "$BITNET_TEST_SIZE" != release ] || tests/plan.sh "$logs" release
 	echo "all suites took $((SECONDS - started)) s"

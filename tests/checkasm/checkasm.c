@@ -20,6 +20,7 @@
 
 #include "checkasm.h"
 #include "cpu.h"
+#include "size.h"
 #include "tap.h"
 
 #ifndef EMULATED
@@ -282,9 +283,9 @@ int main(int argc, char **argv)
 		{ "bench", no_argument, NULL, 'b' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *variant = NULL, *op = NULL, *size = getenv("BITNET_TEST_SIZE");
+	const char *variant = NULL, *op = NULL;
 	u64 seed = (u64)time(NULL) * 1000003 ^ (u64)getpid();
-	u32 cases = size && !strcmp(size, "release") ? 30000 : 1000;
+	u32 cases = t_release_size() ? 30000 : t_is_release() ? 3000 : 1000;
 	u32 cpu = cpu_mask();
 	bool speed = false;
 	int c;

@@ -52,7 +52,7 @@ static bool client_open(struct t_client *c)
 
 static int child(unsigned int i, uint64_t alone, int go)
 {
-	unsigned int round, rounds = t_release_size() ? 100 : t_is_uml() ? 3 : 1;
+	unsigned int round, rounds = t_size(t_is_uml() ? 3 : 1, 100);
 	struct t_client c;
 	char byte;
 
@@ -60,7 +60,7 @@ static int child(unsigned int i, uint64_t alone, int go)
 		return 1;
 	if (read(go, &byte, 1) != 1)
 		return 2;
-	for (round = 0; round < rounds; round++)
+	for (round = 0; t_more(round, rounds, "jobs in batches"); round++)
 		if (run(&c, i) != alone)
 			return 3;
 	return 0;

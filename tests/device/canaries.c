@@ -137,12 +137,12 @@ static int hear(void *arg)
 
 int main(void)
 {
-	const unsigned int rounds = t_release_size() ? 5000 : t_is_uml() ? 150 : 4;
+	const unsigned int rounds = t_size(t_is_uml() ? 150 : 4, 5000);
 	struct t_leaks before = t_leaks_start();
 	unsigned int i, spoken = 0;
 
 	image = t_image_random(&t_tiny);
-	for (i = 0; i < rounds && !n_seen; i++) {
+	for (i = 0; !n_seen && t_more(i, rounds, "rounds of canaries"); i++) {
 		int heard;
 
 		spoken += !t_in_child(speak, NULL);

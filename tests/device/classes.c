@@ -121,12 +121,12 @@ static void check_cancel(void)
 {
 	struct bitnet_job jobs[2];
 	struct t_client c;
-	uint32_t rounds = t_release_size() ? 1000 : t_is_uml() ? 60 : 6, other, n, i;
+	uint32_t rounds = t_size(t_is_uml() ? 60 : 6, 1000), other, n, i;
 	bool same = true;
 
 	t_client_open(&c, &image, 2048);
 	is(t_session_open(c.fd, c.model, 64, &other), 0, "another session");
-	for (i = 0; i < rounds; i++) {
+	for (i = 0; t_more(i, rounds, "steps cancelled aside"); i++) {
 		jobs[0] = t_score(c.session, prompt, n_long, 1);
 		jobs[0].job_class = BITNET_CLASS_BATCH;
 		jobs[1] = t_generate(other, prompt, 2, 20, 2);

@@ -13,7 +13,7 @@ static void check_prompt(void)
 {
 	uint64_t start, step_ns, worst = 0, took;
 	static uint32_t prompt[1000];
-	unsigned int i, n = t_release_size() ? 200 : 5;
+	unsigned int i, n = t_size(5, 200);
 	struct bitnet_ring_entry e[2];
 	struct bitnet_job job;
 	struct t_client c;
@@ -27,7 +27,7 @@ static void check_prompt(void)
 	step_ns = e[1].time_ns - e[0].time_ns;
 	t_client_close(&c);
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; t_more(i, n, "files closed in prefill"); i++) {
 		t_client_open(&c, &slow, 2048);
 		job = t_generate(c.session, prompt, ARRAY_SIZE(prompt), 20, 1);
 		t_submit(c.fd, &job, 1, NULL);

@@ -30,6 +30,7 @@
 #include <linux/bitnet.h>
 #include <linux/bitnet_image.h>
 
+#include "../size.h"
 #include "../tap.h"
 #include "golden.h"
 #include "images.h"
@@ -54,13 +55,6 @@ static inline void t_sleep_ns(uint64_t ns)
 	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 
 	nanosleep(&ts, NULL);
-}
-
-static inline bool t_release_size(void)
-{
-	const char *size = getenv("BITNET_TEST_SIZE");
-
-	return size && !strcmp(size, "release");
 }
 
 /* Is this the User Mode Linux bed, which has one CPU and no 32-bit programs, but is fast? */

@@ -126,6 +126,7 @@ static void check_flood(struct flood *shared)
 		failed += stop(shared + 1, pids + 1, FLOOD_FILES);
 	}
 	failed += stop(shared, pids, 1);
+	t_figure(6 * n, t_size(6 * 150, 6 * 2000), "tokens beside a flood");
 	is(failed, 0, "all clients went on");
 	/* About half of it; less where clients and workers share a CPU, as in User Mode Linux. */
 	ok(beside >= (t_is_uml() ? 0.1 : 0.4) * alone,

@@ -2013,12 +2013,12 @@ int main(int argc, char **argv)
 		diag("%s", report->text);
 		return done();
 	}
-	if (!n && !t_is_uml() && !t_release_size())
+	if (!n && !t_is_uml() && !t_is_release())
 		skip_all("too slow for an emulated CPU; fuzz_threads runs there");
 	if (!n)
-		n = !t_release_size() ? 208 : t_is_uml() ? 40000 : 2000;
+		n = t_size(208, t_is_uml() ? 40000 : 2000);
 	random = b.seed;
-	for (done_n = 0; done_n < n && !failed && !leaks; done_n += BATCH) {
+	for (done_n = 0; !failed && !leaks && t_more(done_n, n, "sequences"); done_n += BATCH) {
 		/* Seeds of one parity, half of a pair of batches each. */
 		b.kill_at = t_random(&random) % 4 ? ~0U : t_random(&random) % FUZZ_CALLS;
 		failed = batch_fails(&b);

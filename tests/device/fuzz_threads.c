@@ -104,7 +104,7 @@ static int submit_flipped(struct t_client *c, struct t_result *r)
 
 static void check_flipped(void)
 {
-	const unsigned int n = (t_is_uml() ? 1500 : 100) * (t_release_size() ? 100 : 1);
+	const unsigned int n = (t_is_uml() ? 1500 : 100) * t_size(1, 100);
 	unsigned int i, accepted = 0, odd = 0, mixed = 0;
 	uint64_t seeds[2] = { seed_base, seed_base + 1 };
 	static struct t_result r;
@@ -125,7 +125,7 @@ static void check_flipped(void)
 		if (pthread_create(&threads[i], NULL, flip, &seeds[i]))
 			bail("pthread_create");
 	/* Longer where the threads that flip get no CPU in between, as on one with other work. */
-	for (i = 0; i < n || (accepted == i && i < 4 * n); i++) {
+	for (i = 0; t_more(i, n, "jobs flipped") || (accepted == i && i < 4 * n && !t_is_release()); i++) {
 		t_session_rewind(c.fd, c.session, 0);
 		/* SCORE has no sampler; a job that became one may be refused, or score. */
 		err = i % 2 ? submit_flipped(&c, &r) : t_inline_run(c.fd, (void *)&flipped, &r);
@@ -323,12 +323,13 @@ static void one_other(uint64_t *state)
 }
 
 static unsigned int storm_calls;
+static uint64_t storm_end;
 
 static void *storm(void *arg)
 {
 	uint64_t n = (uintptr_t)arg, state = seed_base * 1000 + n;
 
-	while (calls[n]++ < storm_calls) {
+	for (; calls[n] < storm_calls && (calls[n] % 64 || t_now() < storm_end); calls[n]++) {
 		one_ioctl(&state);
 		if (t_random(&state) % 2)
 			one_other(&state);
@@ -341,7 +342,7 @@ static int storm_child(void *arg)
 {
 	pthread_t threads[THREADS];
 	struct bitnet_stats s;
-	uint64_t i;
+	uint64_t i, sum = 0;
 
 	if (*(bool *)arg)
 		t_drop_privileges(UID_USER, T_GID_BITNET);
@@ -355,8 +356,11 @@ static int storm_child(void *arg)
 	for (i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, storm, (void *)(uintptr_t)i))
 			return 1;
-	for (i = 0; i < THREADS; i++)
+	for (i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], NULL);
+		sum += calls[i];
+	}
+	t_figure(sum, (uint64_t)THREADS * storm_calls, "calls of threads");
 	if (odd_results) {
 		diag("ioctl %d gives %d (%s)", odd_nr, odd_err, strerror(-odd_err));
 		return 2;
@@ -377,9 +381,10 @@ static void check_storm(bool user)
 {
 	int fd, status;
 
-	storm_calls = (t_is_uml() ? 2500 : 700) * (t_release_size() ? 80 : 1);
+	storm_calls = (t_is_uml() ? 2500 : 700) * t_size(1, 80);
+	storm_end = t_loop_ns() ? t_now() + t_loop_ns() : UINT64_MAX;
 	status = t_in_child(storm_child, &user);
-	is(status, 0, "%u calls from each of %u threads, as %s", storm_calls, THREADS,
+	is(status, 0, "up to %u calls from each of %u threads, as %s", storm_calls, THREADS,
 	   user ? "user" : "root");
 	fd = t_open();
 	t_model_unload(fd, "storm-a");

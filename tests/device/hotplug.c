@@ -43,7 +43,7 @@ static void *switch_cpus(void *arg)
 
 static void check_cpu(struct t_client *c, int cpu)
 {
-	unsigned int rounds = t_release_size() ? 200 : 4, i;
+	unsigned int rounds = t_size(4, 200), i;
 	struct bitnet_info info = t_info(c->fd), now;
 	char path[64];
 	pthread_t thread;
@@ -68,7 +68,7 @@ static void check_cpu(struct t_client *c, int cpu)
 	switches = 0;
 	if (pthread_create(&thread, NULL, switch_cpus, path))
 		bail("pthread_create");
-	for (i = 0; i < rounds || switches < 2; i++)
+	for (i = 0; t_more(i, rounds, "texts") || switches < 2; i++)
 		golden &= t_golden_holds(c, i % T_N_GOLDEN);
 	stop = true;
 	pthread_join(thread, NULL);

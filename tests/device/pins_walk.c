@@ -260,7 +260,7 @@ static const char *step(void)
 
 int main(int argc, char **argv)
 {
-	const unsigned int n = t_release_size() ? 1000000 : t_is_uml() ? 5000 : 400;
+	const unsigned int n = t_size(t_is_uml() ? 5000 : 400, 1000000);
 	const char *wrong = NULL;
 	struct t_leaks before;
 	unsigned int i;
@@ -278,7 +278,7 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < N_PROCS; i++)
 		birth(&procs[i], i % 2);
-	for (i = 0; i < n && !wrong; i++)
+	for (i = 0; !wrong && t_more(i, n, "steps of accounts"); i++)
 		wrong = step();
 	ok(!wrong, "%u steps: %s", i, wrong ? wrong : "limits and accounts are exact");
 	is(t_pinned_pages() - before.pinned, image.length / T_PAGE * count(-1, -1),

@@ -258,6 +258,7 @@ int main(void)
 	put(TRACING "events/bitnet/enable", "1");
 	put(TRACING "tracing_on", "1");
 	make_claims(n);
+	t_figure(n, t_size(n, 500), "claims in a step");
 	put(TRACING "tracing_on", "0");
 	put(TRACING "events/bitnet/enable", "0");
 	*stop = 1;

@@ -520,6 +520,7 @@ int main(void)
 	if (access(TRACING "events/bitnet/bitnet_sched_plan", F_OK))
 		skip_all("no tracing in this kernel");
 	n_rounds = t_release_size() ? 400 : t_is_uml() ? 60 : 5;
+	t_figure(n_rounds, t_size(n_rounds, 400), "jobs of a replayed client");
 	load_anew();
 	stop = mmap(NULL, T_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (uint32_t i = 0; i < PROMPT; i++)

@@ -132,6 +132,7 @@ int main(void)
 	   "SUBMIT's job had %u.%u %% of workers, its cgroup %u.%u %%, of which %u.%u %% were its client's",
 	   charged / 10, charged % 10, share / 10, share % 10, own / 10, own % 10);
 	is(put(GROUP "/cpu.max", "max"), 0, "no limit");
+	t_figure(PERIODS, t_size(20, 300), "periods of cpu.max");
 	t_client_close(&c);
 	group_exit();
 	ok(t_leaks_none(&before), "nothing is left");

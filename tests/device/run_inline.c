@@ -351,7 +351,7 @@ static void check_cancel(void)
 /* Cancelled at random moments, the session is always where it says it is. */
 static void check_cancel_random(void)
 {
-	unsigned int i, wrong = 0, before = 0, n = t_release_size() ? 2000 : 40;
+	unsigned int i, wrong = 0, before = 0, n = t_size(40, 2000);
 	static struct thread t;
 	uint64_t seed = 3;
 	struct plain p;
@@ -360,7 +360,7 @@ static void check_cancel_random(void)
 	t.job = t_generate(p.session, four, 4, 20, 1);
 	if (t_inline_run(p.fd, &t.job, &submitted))
 		bail("the tiny model does not run");
-	for (i = 0; i < n; i++) {
+	for (i = 0; t_more(i, n, "RUN cancelled"); i++) {
 		t_session_rewind(p.fd, p.session, 0);
 		thread_start(&t, p.fd, t_generate(p.session, four, 4, 200, 2));
 		t_sleep_ns(t_random(&seed) % 1000000);
@@ -373,7 +373,7 @@ static void check_cancel_random(void)
 		if (t_inline_run(p.fd, &t.job, &inlined) || !t_same_results(&submitted, &inlined))
 			wrong++;
 	}
-	is(wrong, 0, "%u cancelled at random moments (%u too early or too late)", n, before);
+	is(wrong, 0, "%u cancelled at random moments (%u too early or too late)", i, before);
 	close(p.fd);
 }
 
@@ -609,10 +609,10 @@ static int killed_child(void *arg)
 
 static void check_kill(void)
 {
-	unsigned int i, n = t_release_size() ? 200 : 5, died = 0;
+	unsigned int i, n = t_size(5, 200), died = 0;
 	uint64_t seed = 1;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; t_more(i, n, "RUN killed"); i++) {
 		int status;
 		pid_t pid;
 
@@ -626,7 +626,7 @@ static void check_kill(void)
 		    WTERMSIG(status) == SIGKILL)
 			died++;
 	}
-	is(died, n, "processes killed in RUN are gone");
+	is(died, i, "processes killed in RUN are gone");
 }
 
 /* ---- what may go away meanwhile ------------------------------------------------------ */

@@ -36,7 +36,7 @@ static void *scribble(void *arg)
 
 static void check_scribbled(struct t_client *c, struct t_client *witness)
 {
-	unsigned int n = t_release_size() ? 100000 : t_is_uml() ? 60 : 6, i, k, bad = 0;
+	unsigned int n = t_size(t_is_uml() ? 60 : 6, 100000), i, k, bad = 0;
 	static struct t_result r;
 	struct bitnet_job job;
 	pthread_t thread;
@@ -44,7 +44,7 @@ static void check_scribbled(struct t_client *c, struct t_client *witness)
 
 	if (pthread_create(&thread, NULL, scribble, NULL))
 		bail("pthread_create");
-	for (i = 0; i < n; i++) {
+	for (i = 0; t_more(i, n, "jobs over changing weights"); i++) {
 		const struct t_golden *g = &t_golden[i % T_N_GOLDEN];
 
 		job = i % 3 == 2 ? t_score(c->session, g->ids, g->n_ids, i) :
@@ -70,7 +70,7 @@ static void check_scribbled(struct t_client *c, struct t_client *witness)
 	}
 	stop = true;
 	pthread_join(thread, NULL);
-	is(bad, 0, "%u jobs over changing weights end well, with tokens of the vocabulary", n);
+	is(bad, 0, "%u jobs over changing weights end well, with tokens of the vocabulary", i);
 	ok(golden, "the same model, loaded from other pages, is not touched");
 }
 

@@ -179,13 +179,13 @@ static void *change_workers(void *unused)
 
 static void check_load(struct t_client *c)
 {
-	unsigned int rounds = t_release_size() ? 200 : 3, i;
+	unsigned int rounds = t_size(3, 200), i;
 	pthread_t thread;
 	bool golden = true;
 
 	if (pthread_create(&thread, NULL, change_workers, NULL))
 		bail("pthread_create");
-	for (i = 0; i < rounds || changes < ARRAY_SIZE(sets); i++)
+	for (i = 0; t_more(i, rounds, "texts") || changes < ARRAY_SIZE(sets); i++)
 		golden &= t_golden_holds(c, i % T_N_GOLDEN);
 	stop = true;
 	pthread_join(thread, NULL);

@@ -116,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #include <limits.h>
 #include <stdio.h>
 
+#include "size.h"
 #include "tap.h"
 
 #define MAX_FILES	32
@@ -235,15 +236,14 @@ static size_t mutate(uint8_t *p, size_t len)
 
 int main(void)
 {
-	const char *size = getenv("BITNET_TEST_SIZE");
-	long n = size && !strcmp(size, "release") ? 20000000 : 200000;
+	long n = t_size(200000, 20000000), done_n;
 	static uint8_t input[MAX_BYTES];
 
 	read_corpus();
 	for (int i = 0; i < n_files; i++)
 		run(files[i].data, files[i].len);
 	ok(n_files > 0, "%d files of the corpus", n_files);
-	for (long i = 0; i < n; i++) {
+	for (done_n = 0; t_more(done_n, n, "mutated files"); done_n++) {
 		int from = next_random() % n_files;
 		size_t len = files[from].len;
 
@@ -252,7 +252,7 @@ int main(void)
 			len = mutate(input, len);
 		run(input, len);
 	}
-	ok(true, "%ld mutations of them", n);
+	ok(true, "%ld mutations of them", done_n);
 	for (int i = 0; i < n_files; i++)
 		free(files[i].data);
 	return done();

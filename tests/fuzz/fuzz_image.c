@@ -292,8 +292,7 @@ static size_t mutate(uint8_t *p, size_t len, size_t head)
 int main(int argc, char **argv)
 {
 	struct bitnet_image_header h;
-	const char *size = getenv("BITNET_TEST_SIZE");
-	unsigned long n = size && !strcmp(size, "release") ? 6000000 : 60000, i, cut = 0;
+	unsigned long n = t_size(60000, 6000000), i, cut = 0;
 	unsigned int k, changes;
 	uint8_t *p;
 	size_t len;
@@ -324,7 +323,7 @@ int main(int argc, char **argv)
 	is(n_accepted, 0, "none of %lu cut-off images is accepted", cut);
 
 	n_accepted = n_computed = 0;
-	for (i = 0; i < n; i++) {
+	for (i = 0; t_more(i, n, "mutated images"); i++) {
 		k = t_random(&seed) % n_files;
 		len = files[k].len;
 		memcpy(p, files[k].data, len);
@@ -339,8 +338,8 @@ int main(int argc, char **argv)
 		}
 		LLVMFuzzerTestOneInput(p, len);
 	}
-	ok(n_accepted > n / 50 && n_accepted < n, "%lu mutations: %lu accepted, all computed: %lu",
-	   n, n_accepted, n_computed);
+	ok(n_accepted > i / 50 && n_accepted < i, "%lu mutations: %lu accepted, all computed: %lu",
+	   i, n_accepted, n_computed);
 	if (engine)
 		bitnet_engine_close(engine);
 	free(p);

@@ -6,6 +6,7 @@
  * is a change of the engine's numbers, and has to be explained by the commit that makes it.
  */
 #include "golden.h"
+#include "size.h"
 
 #define CASES		5
 #define SESSIONS	8
@@ -195,8 +196,7 @@ int main(void)
 	json_t *root = golden_load();
 	struct bitnet_model_file file;
 	uint64_t text = 0;
-	const char *size = getenv("BITNET_TEST_SIZE");
-	bool usable, release = size && !strcmp(size, "release");
+	bool usable, release = t_release_size();
 
 	for (uint32_t c = 0; c < CASES; c++)
 		read_case(root, c);

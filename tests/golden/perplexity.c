@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "golden.h"
+#include "size.h"
 
 #define WINDOW		256
 #define SESSIONS	16
@@ -53,8 +54,7 @@ static void submit_window(struct bitnet_engine *engine, uint32_t session, const 
 int main(void)
 {
 	struct bitnet_engine_options options = { .kind = BITNET_ENGINE_LOCAL };
-	const char *size = getenv("BITNET_TEST_SIZE");
-	bool whole = size && !strcmp(size, "release");
+	bool whole = t_release_size();
 	struct bitnet_ring_entry entry;
 	struct bitnet_engine *engine;
 	struct bitnet_model_file file;

@@ -10,6 +10,7 @@
 #include <linux/bitnet.h>
 
 #include "support/sched_machine.h"
+#include "size.h"
 #include "tap.h"
 
 #define JOBS	24
@@ -237,10 +238,9 @@ static void run_set(uint64_t seed)
 
 int main(void)
 {
-	const char *size = getenv("BITNET_TEST_SIZE");
-	uint64_t sets = size && !strcmp(size, "release") ? 1000000 : 20000, left = 0, first_late = 0;
+	uint64_t sets, seed, left = 0, first_late = 0;
 
-	for (uint64_t seed = 1; seed <= sets; seed++) {
+	for (seed = 1; t_more(seed - 1, t_size(20000, 1000000), "sets of jobs"); seed++) {
 		uint64_t late = sim.late;
 
 		run_set(seed);
@@ -248,6 +248,7 @@ int main(void)
 		if (late != sim.late && !first_late)
 			first_late = seed;
 	}
+	sets = seed - 1;
 	diag("%llu tokens, %llu yields, %llu realtime jobs accepted, %llu refused",
 	     (unsigned long long)sim.tokens, (unsigned long long)sim.yields,
 	     (unsigned long long)sim.accepted, (unsigned long long)sim.refused);

@@ -12,6 +12,7 @@
 #include "bn_image.h"
 #include "bn_step_priv.h"
 #include "cpu.h"
+#include "size.h"
 #include "tap.h"
 
 #define LAYERS	2
@@ -433,8 +434,7 @@ static void check_same(struct fixture *f, const char *name, bool some)
 		{ 1, 1, false }, { 7, 50, false }, { 64, 100000000, false },
 		{ 1, 100000000, true }, { 3, 500, false }, { 4, 100000000, true },
 	};
-	const char *size = getenv("BITNET_TEST_SIZE");
-	bool release = size && !strcmp(size, "release");
+	bool release = t_release_size();
 	const struct bn_model *m = &f->model;
 	uint32_t tokens[TOKENS];
 	uint64_t want = 0;
