@@ -1,6 +1,6 @@
 #!/bin/bash
-# How late tokens are beside a load, in one virtual machine: the module's realtime class (a), its
-# interactive class (b), the local engine as an ordinary process (c), and the same under chrt -f (d).
+# How late tokens are beside a load, in virtual machines with two CPUs: the module's realtime class (a),
+# its interactive class (b), the local engine as an ordinary process (c), and the same under chrt -f (d).
 # The load: stress-ng on every CPU, and eight clients that read long prompts without a pause - BATCH
 # jobs of the module in (a) and (b), ordinary processes in (c) and (d). Each realtime token is due
 # twice the time after the one before that a token takes on the idle machine.
@@ -9,17 +9,22 @@
 #
 #   --kernels "ID..."   stock kernels of scripts/kernels.sh (default: 6.12-cloud 6.12-rt)
 #   --clock real        times are real ones, and so is the host's own noise
-#   --clock icount      the clock counts instructions (QEMU -icount, 4 ns each), of both CPUs by turns:
-#                       no noise from outside. QEMU 7 gives a CPU its turn when the other one halts or
-#                       executes PAUSE, so that is what stress-ng does then (default: icount)
+#   --clock icount      the clock counts instructions, 4 ns each, of both CPUs by turns: no noise from
+#                       outside (default)
 #   --model FILE        another model than the demo's; smaller ones need less patience
 #   --tokens N          tokens of (a) (default 1000); the others make a tenth of it, 50 at least
 #   --only LIST         some of a,b,c,d
 #   --svg FILE          plot of (a) and (c) on the last kernel
-#   --timeout SECONDS   for each kernel (default 1800)
+#   --timeout SECONDS   for each machine; there are up to two for each kernel (default 1800)
 #
-# Prints a line per measurement, and (a) beside (c) as a plot. The machine is set up as bitnetctl
-# doctor advises: the worker is SCHED_FIFO, not throttled, and leaves a CPU to its clients.
+# Prints a line per measurement, and (a) beside (c) as a plot; fails if a measurement does. The machine
+# is set up as bitnetctl doctor advises: the worker is SCHED_FIFO, not throttled.
+#
+# With -icount, QEMU 7 has CPU 0 compute until the machine's next timer expires. CPU 1 has turns while
+# CPU 0 halts or executes PAUSE, which is what stress-ng does then, and at CPU 0's timer interrupts. For
+# (a) and (b), which have the worker to themselves, it is on CPU 0, and so is who takes its tokens,
+# SCHED_FIFO too; an idle network filter's timer ends all turns within 50 us. All else is on both.
+# (c) and (d), whose threads want both CPUs, have neither: turns are longer, and less uneven.
 set -eu -o pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -42,9 +47,14 @@ while [ $# -gt 0 ]; do
 	esac
 	shift 2
 done
+device=(--params 'cpus=1 policy=fifo:50') machine=() load=--cpu first=
 case $clock in
-icount) machine=(--qemu '-icount shift=2,sleep=off') load='--nop-instr pause --nop' ;;
-real) machine=() load=--cpu ;;
+icount)
+	device=(--params 'cpus=0 policy=fifo:50' --qemu "-icount shift=2,sleep=off -netdev user,id=none
+		-object filter-buffer,id=turns,netdev=none,interval=50")
+	machine=(--qemu '-icount shift=2,sleep=off')
+	load='--nop-instr pause --nop' first=1 ;;
+real) ;;
 *) usage ;;
 esac
 stress=$(command -v stress-ng) || die "stress-ng is missing: scripts/setup.sh test"
@@ -55,7 +65,7 @@ make --no-print-directory -j2 all >/dev/null
 work=$(mktemp -d "${TMPDIR:-/tmp}/bitnet-compare.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# In the guest; every line for the table begins with "row".
+# In the guest. Every line for the table begins with "row", a recording with "record".
 cat >"$work/guest" <<'GUEST'
 model=/models/compare.gguf
 cpus=$(nproc)
@@ -64,28 +74,52 @@ for f in /sys/kernel/debug/sched/fair_server/cpu*/runtime; do
 done
 echo -1 >/proc/sys/kernel/sched_rt_runtime_us
 few=$((TOKENS / 10 > 50 ? TOKENS / 10 : 50))
+status=0
 has() { case ,$ONLY, in *,"$1",*) ;; *) return 1 ;; esac; }
+running() { pidof bitnetctl | wc -w; }
+# Until a measurement's eight clients are there
+loaded() { # pid
+	while kill -0 "$1" 2>/dev/null && [ "$(running)" -lt 9 ]; do sleep 0.1; done
+}
+# The one that measures comes to the worker's CPU, before the worker, once it has started its load.
+promote() { # pid
+	taskset -p 1 "$1" && chrt -f -p 60 "$1"
+} >/dev/null 2>&1
 measure() { # name tokens options...
 	name=$1 n=$2
 	shift 2
-	bitnetctl latency "$@" -q -n "$n" --record "/tmp/$name.json" >"/tmp/$name" 2>"/tmp/$name.err" ||
-		{ echo "$name failed: $(head -n 2 "/tmp/$name.err" | tr '\n' ' ')"; return 1; }
+	bitnetctl latency "$@" -q -n "$n" --record "/tmp/$name.json" >"/tmp/$name" 2>"/tmp/$name.err" &
+	job=$!
+	case $* in *--load*) loaded $job ;; esac
+	[ -z "$FIRST" ] || promote $job
+	ended $name $job
+}
+ended() { # name pid
+	wait "$2" && return
+	echo "$1 failed: $(head -n 2 "/tmp/$1.err" | tr '\n' ' ')"
+	return 1
 }
 row() { # name what
 	awk -v name="$1" -v what="$2" '
 		$1 == "token" { row = $2 "|" $3 "|" $5 "|" $6 "|" $7 "|" $10 }
 		$1 == "late" { late = $2 }
 		END { print "row|" name "|" what "|" row "|" (late == "" ? "-" : late) }' "/tmp/$1"
+	echo "record $1 $(tr -d '\n' <"/tmp/$1.json")"
 }
 
 bitnetctl load "$model" --name compare >/dev/null
-measure idle 50 compare && row idle 'module, idle machine'
-period=$(awk '$1 == "token" { printf "%dus", $3 * 2000 }' /tmp/idle)
-# Time for the prompt: 16 rows, and what is computed when it comes. More would be time to be ahead of.
-first=$(awk '$1 == "token" { printf "%dus", $3 * 40000 }' /tmp/idle)
-# shellcheck disable=SC2086 # options
-stress-ng $LOAD "$cpus" --timeout 0 >/dev/null 2>&1 &
-flood='--load batch:8:prefill --load-tokens 32'
+flood='--load batch:8:prefill --load-tokens 128'
+stress() {
+	# shellcheck disable=SC2086 # options
+	stress-ng $LOAD "$cpus" --timeout 0 >/dev/null 2>&1 &
+}
+if has a || has b; then
+	measure idle 200 compare && row idle 'module, idle machine' || status=1
+	period=$(awk '$1 == "token" { printf "%dus", $3 * 2000 }' /tmp/idle)
+	# Time for the prompt: 16 rows, and what is computed when it comes. More would be time to be ahead of.
+	first=$(awk '$1 == "token" { printf "%dus", $3 * 40000 }' /tmp/idle)
+fi
+stress
 if has a; then
 	# A token that took too long once is forgotten after some hundred others.
 	for _ in 1 2 3 4 5 6; do
@@ -94,45 +128,54 @@ if has a; then
 			--first-token "$first" $flood && break
 		measure more 400 compare
 	done
-	[ ! -s /tmp/a ] || row a "module, realtime, due every $period"
+	if [ -s /tmp/a ]; then row a "module, realtime, due every $period"; else status=1; fi
 	measure refused 2 compare --class realtime --period 10us --first-token 10s 2>&1 |
 		sed 's/^refused failed/at once/'
 fi
 # shellcheck disable=SC2086
-has b && measure b "$few" compare $flood && row b 'module, interactive'
+if has b; then measure b "$few" compare $flood && row b 'module, interactive' || status=1; fi
+FIRST=
 # shellcheck disable=SC2086
-has c && measure c "$few" "$model" --engine=local --threads "$cpus" $flood && row c 'local engine'
+if has c; then
+	measure c "$few" "$model" --engine=local --threads "$cpus" $flood && row c 'local engine' || status=1
+fi
 if has d; then
 	# Its threads become realtime tasks once the load's processes, which must not, are there.
 	# shellcheck disable=SC2086
-	measure d "$few" "$model" --engine=local --threads "$cpus" $flood &
+	bitnetctl latency "$model" --engine=local --threads "$cpus" $flood -q -n "$few" \
+		--record /tmp/d.json >/tmp/d 2>/tmp/d.err &
 	job=$!
-	until [ "$(pidof bitnetctl | wc -w)" -ge 9 ]; do sleep 0.1; done
-	for pid in $(pidof bitnetctl); do
-		# The one whose parent is not another of them
-		parent=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status")
-		[ "$(cat "/proc/$parent/comm")" = bitnetctl ] || chrt -a -f -p 50 "$pid"
-	done
-	wait $job && row d 'local engine, chrt -f'
+	loaded $job
+	chrt -a -f -p 50 $job
+	ended d $job && row d 'local engine, chrt -f' || status=1
 fi
-if has a && has c; then
-	bitnetctl latency --compare /tmp/a.json /tmp/c.json --svg /tmp/svg
-	echo '== svg'
-	cat /tmp/svg
-fi
+exit $status
 GUEST
 
 : >"$work/rows"
+failed=0
+guest() { # measurements option...
+	local only=$1
+	shift
+	tests/vm/run "$kernel" --smp 2 "$@" --no-gate \
+		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" --env "TOKENS=$tokens" \
+		--file "$model:/models/compare.gguf" --env "LOAD=$load" --env "FIRST=$first" \
+		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" >"$work/out" || failed=1
+	sed -n "s/^row/$kernel/p" "$work/out" | tee -a "$work/rows" >&2
+	sed -n 's/^record \([a-z]*\) .*/\1/p' "$work/out" | while read -r name; do
+		sed -n "s/^record $name //p" "$work/out" >"$work/$name.json"
+	done
+	sed '/^row/d; /^record/d' "$work/out"
+}
+among() { printf '%s' "$only" | tr , '\n' | grep -x "[$1]" | paste -sd ,; }
 for kernel in $kernels; do
 	scripts/build-module.sh "$kernel" >/dev/null
 	say "$kernel"
-	tests/vm/run "$kernel" --smp 2 "${machine[@]}" --params 'cpus=1 policy=fifo:50' --no-gate \
-		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" --env "TOKENS=$tokens" \
-		--file "$model:/models/compare.gguf" --env "LOAD=$load" \
-		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" | tee "$work/out" | grep '^row' >&2
-	sed -n "s/^row/$kernel/p" "$work/out" >>"$work/rows"
-	sed '/^row/d; /^== svg/,$d' "$work/out"
-	[ -z "$svg" ] || sed '1,/^== svg/d' "$work/out" >"$svg"
+	rm -f "$work"/*.json
+	[ -z "$(among ab)" ] || guest "$(among ab)" "${device[@]}"
+	[ -z "$(among cd)" ] || guest "$(among cd)" "${machine[@]}"
+	[ ! -s "$work/a.json" ] || [ ! -s "$work/c.json" ] ||
+		"$build/bitnetctl" latency --compare "$work/a.json" "$work/c.json" ${svg:+--svg "$svg"}
 done
 case $clock in
 icount) say "times are instructions of both emulated CPUs, at 4 ns each" ;;
@@ -143,3 +186,4 @@ awk -F '|' 'BEGIN {
 		printf format, "kernel", "", "ms", "tokens", "p50", "p99", "p99.9", "max", "p99.9/p50", "late"
 	}
 	{ printf format, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 }' "$work/rows"
+exit $failed
