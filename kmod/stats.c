@@ -68,19 +68,20 @@ static void fill_user_locked(struct bitnet_stats *u, const struct bitnet_user *u
 
 static void fill_session_locked(struct bitnet_stats *u, const struct bitnet_session *session)
 {
+	const struct bitnet_counters *count = &session->count;
 	const struct bitnet_kjob *job;
 
 	u->out_models = 0;
 	u->out_sessions = 0;
-	u->out_jobs = 0;
+	/* That of RUN is in no list. */
+	u->out_jobs = count->jobs_submitted - count->jobs_done - count->jobs_failed -
+		      count->jobs_cancelled;
 	u->out_parked = 0;
-	list_for_each_entry(job, &session->jobs, session_node) {
-		u->out_jobs++;
+	list_for_each_entry(job, &session->jobs, session_node)
 		u->out_parked += job->state == BITNET_STATE_PARKED;
-	}
 	u->out_pinned_bytes = 0;
 	u->out_kv_bytes = session->kv_bytes + session->inl_bytes;
-	fill_counters(u, &session->count);
+	fill_counters(u, count);
 }
 
 int bitnet_stats(struct bitnet_call *call)

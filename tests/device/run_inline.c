@@ -301,6 +301,15 @@ static void thread_start(struct thread *t, int fd, struct bitnet_job job)
 		bail("pthread_create");
 }
 
+/* Jobs that a session has now, as STATS says */
+static uint32_t jobs_of(int fd, uint32_t session)
+{
+	struct bitnet_stats s = { .size = sizeof(s), .flags = BITNET_STATS_F_SESSION,
+				  .session_id = session };
+
+	return t_ioctl(fd, BITNET_IOC_STATS, &s) ? UINT32_MAX : s.out_jobs;
+}
+
 /* Waits until the job of a thread is computed, or has been. */
 static void until_running(int fd)
 {
@@ -324,6 +333,7 @@ static void check_cancel(void)
 		thread_start(&t, p.fd, i ? t_generate(p.session, prompt, 1000, 2, 7) :
 					   t_generate(p.session, four, 4, 1000, 7));
 		until_running(p.fd);
+		is(jobs_of(p.fd, p.session), 1, "STATS of the session during RUN: a job");
 		is(t_session_close(p.fd, p.session), -EBUSY, "SESSION_CLOSE during RUN");
 		is(t_session_rewind(p.fd, p.session, 0), -EBUSY, "SESSION_REWIND");
 		is(t_inline_run(p.fd, &t.job, &inlined), -EBUSY, "another RUN");
@@ -339,6 +349,7 @@ static void check_cancel(void)
 		ok(t.result.end.position < 1000, "after %u tokens, %u in the cache", t.result.n,
 		   t.result.end.position);
 		is(t_stats(p.fd).out_jobs_cancelled, 1, "it is counted");
+		is(jobs_of(p.fd, p.session), 0, "the session has none");
 		is(t_session_rewind(p.fd, p.session, t.result.end.position), 0,
 		   "the cache holds what it says");
 		is(t_session_rewind(p.fd, p.session, 0), 0, "REWIND");
