@@ -604,13 +604,19 @@ u64 bitnet_section_max_ns(void);
 u64 bitnet_section_histogram(u64 *buckets);
 
 /*
+ * Buckets of the histogram of sections, eight for each power of two: fine enough to tell whether 50
+ * us are kept. The last one has all that is longer than a quarter of a second.
+ */
+#define BITNET_SECTION_BUCKETS	208
+
+/*
  * struct bitnet_sections - how long FPU sections were; one writer at a time
  * @max_ns:	the longest
  * @count:	histogram
  */
 struct bitnet_sections {
 	u64 max_ns;
-	u64 count[BITNET_HIST_BUCKETS];
+	u64 count[BITNET_SECTION_BUCKETS];
 };
 
 /*
@@ -656,6 +662,7 @@ bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 pha
 		     const u32 *stop, u64 *ns);
 bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *buffer,
 			     u64 *ns);
+u64 bitnet_section_bucket_ns(u32 bucket);
 void bitnet_sections_add(const struct bitnet_sections *from, u64 *buckets, u64 *max_ns);
 void bitnet_sections_inline(u64 *buckets, u64 *max_ns);
 

@@ -6,6 +6,7 @@
  * is bounded by the engine (BN_SECTION_BYTES) and measured here.
  */
 #include <linux/ktime.h>
+#include <linux/log2.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
 
@@ -33,9 +34,22 @@ void bitnet_fpu_end(const struct bn_ops *ops)
 	kernel_fpu_end();
 }
 
+static u32 section_bucket(u64 ns)
+{
+	u32 shift = ilog2(ns | 8) - 3;
+
+	return min_t(u64, shift * 8 + (ns >> shift), BITNET_SECTION_BUCKETS - 1);
+}
+
+/** bitnet_section_bucket_ns() - the shortest section that is counted in @bucket */
+u64 bitnet_section_bucket_ns(u32 bucket)
+{
+	return bucket < 16 ? bucket : (8 + bucket % 8ULL) << (bucket / 8 - 1);
+}
+
 static void section_count(struct bitnet_sections *sections, u64 ns)
 {
-	u32 bucket = bitnet_bucket(ns);
+	u32 bucket = section_bucket(ns);
 
 	WRITE_ONCE(sections->count[bucket], sections->count[bucket] + 1);
 	if (ns > sections->max_ns)
@@ -115,13 +129,13 @@ bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cur
 /**
  * bitnet_sections_add() - add up what was counted
  * @from:	may be written meanwhile
- * @buckets:	BITNET_HIST_BUCKETS, added to
+ * @buckets:	BITNET_SECTION_BUCKETS, added to; NULL: not wanted
  * @max_ns:	raised to the longest
  */
 void bitnet_sections_add(const struct bitnet_sections *from, u64 *buckets, u64 *max_ns)
 {
 	*max_ns = max(*max_ns, READ_ONCE(from->max_ns));
-	for (int i = 0; i < BITNET_HIST_BUCKETS; i++)
+	for (int i = 0; buckets && i < BITNET_SECTION_BUCKETS; i++)
 		buckets[i] += READ_ONCE(from->count[i]);
 }
 

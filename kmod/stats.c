@@ -5,6 +5,7 @@
 #include <linux/debugfs.h>
 #include <linux/log2.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 
 #include "bitnet.h"
 
@@ -130,13 +131,40 @@ static void show_histogram(struct seq_file *m, const u64 *buckets)
 			seq_printf(m, "%llu %llu\n", i ? 1ULL << i : 0, buckets[i]);
 }
 
+/* One section in @one_in is longer than what is said, which is too much by an eighth at most. */
+static void show_section_share(struct seq_file *m, const char *name, u32 one_in, const u64 *buckets,
+			       u64 max_ns)
+{
+	u64 total = 0, seen = 0;
+	u32 i;
+
+	for (i = 0; i < BITNET_SECTION_BUCKETS; i++)
+		total += buckets[i];
+	for (i = 0; i < BITNET_SECTION_BUCKETS - 1; i++) {
+		seen += buckets[i];
+		if (seen >= total - total / one_in)
+			break;
+	}
+	seq_printf(m, "%s_ns %llu\n", name, min(bitnet_section_bucket_ns(i + 1) - 1, max_ns));
+}
+
 static int sections_show(struct seq_file *m, void *unused)
 {
-	u64 buckets[BITNET_HIST_BUCKETS] = {}, max_ns;
+	u64 max_ns, *buckets;
 
+	buckets = kcalloc(BITNET_SECTION_BUCKETS, sizeof(*buckets), GFP_KERNEL_ACCOUNT);
+	if (!buckets)
+		return -ENOMEM;
 	max_ns = bitnet_section_histogram(buckets);
-	show_histogram(m, buckets);
+	seq_puts(m, "from_ns count\n");
+	for (u32 i = 0; i < BITNET_SECTION_BUCKETS; i++)
+		if (buckets[i])
+			seq_printf(m, "%llu %llu\n", bitnet_section_bucket_ns(i), buckets[i]);
+	show_section_share(m, "p50", 2, buckets, max_ns);
+	show_section_share(m, "p99", 100, buckets, max_ns);
+	show_section_share(m, "p99.9", 1000, buckets, max_ns);
 	seq_printf(m, "max_ns %llu\n", max_ns);
+	kfree(buckets);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(sections);

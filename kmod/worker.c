@@ -1281,7 +1281,7 @@ u32 bitnet_workers_count(void)
 
 /**
  * bitnet_section_histogram() - lengths of all sections since the module was loaded, RUN's too
- * @buckets:	BITNET_HIST_BUCKETS, zeroed
+ * @buckets:	BITNET_SECTION_BUCKETS, zeroed; NULL: not wanted
  *
  * Return: the longest, in ns.
  */
@@ -1299,9 +1299,7 @@ u64 bitnet_section_histogram(u64 *buckets)
 /** bitnet_section_max_ns() - the longest of them */
 u64 bitnet_section_max_ns(void)
 {
-	u64 buckets[BITNET_HIST_BUCKETS] = {};
-
-	return bitnet_section_histogram(buckets);
+	return bitnet_section_histogram(NULL);
 }
 
 /* ------------------------------------------------------------------- resting */

@@ -2,6 +2,8 @@
 /*
  * stats_balance.c - the counters of a file add up, and those of all files are the device's
  */
+#include <inttypes.h>
+
 #include "device.h"
 
 #define N_FILES	3
@@ -98,6 +100,48 @@ static void check_file(struct t_client *c, const struct t_image *image)
 	   "its bytes are gone");
 }
 
+/* The histogram of sections: buckets in order, an eighth wide, and what is said of them fits them. */
+static void check_sections(void)
+{
+	static const char *const shares[] = { "p50_ns", "p99_ns", "p99.9_ns", "max_ns" };
+	uint64_t from[512], count[512], total = 0, max;
+	const char *path = "/sys/kernel/debug/bitnet/sections";
+	FILE *f = fopen(path, "re");
+	bool ordered = true, shared = true;
+	unsigned int n = 0, i, k;
+	char line[128];
+
+	if (!f) {
+		skip("no debugfs");
+		return;
+	}
+	while (n < ARRAY_SIZE(from) && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%" SCNu64 " %" SCNu64, &from[n], &count[n]) != 2)
+			continue;
+		ordered = ordered && count[n] && (!n || from[n] >= from[n - 1] + from[n - 1] / 16);
+		total += count[n++];
+	}
+	fclose(f);
+	ok(n && ordered, "%u buckets of sections", n);
+	max = t_number_in(path, "max_ns", -1);
+	/* The last bucket of all, from a quarter of a second on, has no end. */
+	ok(n && max >= from[n - 1] &&
+	   (from[n - 1] == 15ULL << 24 || max < from[n - 1] + from[n - 1] / 8 + 1),
+	   "the longest section, of %" PRIu64 " ns, is in the last one", max);
+	/* No job runs meanwhile, so the file says the same again. */
+	for (i = 0; i < ARRAY_SIZE(shares); i++) {
+		static const uint64_t beyond[] = { 2, 100, 1000, UINT64_MAX };
+		uint64_t ns = t_number_in(path, shares[i], -1), longer = total;
+
+		/* Not more than its share is in the buckets behind; with its own bucket it is. */
+		for (k = 0; k < n && from[k] <= ns; k++)
+			longer -= count[k];
+		shared = shared && k && longer <= total / beyond[i] &&
+			 longer + count[k - 1] > total / beyond[i];
+	}
+	ok(shared, "p50, p99 and p99.9 are those of the buckets");
+}
+
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
@@ -148,6 +192,7 @@ int main(void)
 	for (k = 0; k < ARRAY_SIZE(totals); k++)
 		if (end[k] >= 0)
 			is(end[k] - start[k], sum[k], "closing loses no %s", totals[k]);
+	check_sections();
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
 }
