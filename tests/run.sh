@@ -9,7 +9,7 @@
 #   protocol  models of the module's protocols in Spin, searched completely
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
-#   readme    make demo, make install, and a model of full size (tests/vm/shape)
+#   readme    make demo, make install, a model of full size (tests/vm/shape), sections (tests/vm/sections)
 #   mutants   bugs put into the module on purpose are found (tests/mutants); in a release
 #   coverage  how much of the module the tests execute (tests/coverage); in a release
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
@@ -147,6 +147,7 @@ readme_suite() {
 	check "make demo prints the golden text, computed in the module" demo_is_golden
 	check "make install and uninstall leave nothing behind" install_is_clean
 	check "a model of b1.58-2B-4T's shape, here and in the module" tests/vm/shape
+	check "FPU sections are short by instructions" tests/vm/sections
 }
 
 demo_is_golden() {

@@ -233,25 +233,29 @@ static bool any_full(const struct bn_step *s)
 
 /*
  * One block of the vocabulary for all slots: the logits, exact or not, row by row, so that each
- * plane is read once; then what the bounds of each slot are.
+ * plane is read once, unless a row with all slots is too much for a piece; then what the bounds of
+ * each slot are.
  */
 bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	struct bn_scratch *sc = s->scratch;
-	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block), at = *cursor, n, end;
+	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block), at = *cursor % rows, n, end;
+	u32 slot = *cursor / rows * sc->head_slots, last = min2(slot + sc->head_slots, s->n_slots);
+	u32 all = (s->n_slots + sc->head_slots - 1) / sc->head_slots * rows;
 
-	if (at >= rows) {
-		if (sc->head[at - rows].certified)
-			block_lower(s, at - rows, block, (struct head_buffer *)buffer->tmp);
+	if (*cursor >= all) {
+		slot = *cursor - all;
+		if (sc->head[slot].certified)
+			block_lower(s, slot, block, (struct head_buffer *)buffer->tmp);
 		*cursor += 1;
-		return *cursor < rows + s->n_slots;
+		return *cursor < all + s->n_slots;
 	}
 	n = min2(any_full(s) ? sc->full_rows : sc->head_rows, rows - at);
-	for (u32 slot = 0; slot < s->n_slots; slot = end) {
+	for (; slot < last; slot = end) {
 		bool certified = sc->head[slot].certified;
 		struct bn_head p;
 
-		for (end = slot + 1; end < s->n_slots; end++)
+		for (end = slot + 1; end < last; end++)
 			if (sc->head[end].certified != certified)
 				break;
 		p = product(s, slot, end - slot, first + at, n);

@@ -15,7 +15,7 @@
  * histogram[].
  */
 #define SCAN_BLOCKS	8
-#define EXP_BLOCKS	2
+#define EXP_BLOCKS	1
 #define GROUP_BLOCKS	4
 
 #define ONE		(1ULL << 40)	/* probability 1 relative to the likeliest token */

@@ -121,8 +121,8 @@ struct bn_sampler {
 void bn_sampler_start(struct bn_sampler *s);
 
 /**
- * bn_sampler_run() - go on for one bounded piece (at most 8 blocks of logits, 2 where it takes an
- * exp each)
+ * bn_sampler_run() - go on for one bounded piece (at most 8 blocks of logits, 1 where it takes an
+ * exp or two each)
  *
  * Order: repetition penalty, top-k, top-p, min-p, temperature; greedy if temperature is 0. Equal
  * logits are ordered by token id, lower first; NaN logits are never chosen while there is another

@@ -666,20 +666,45 @@ static u32 columns_in_turns(u32 from, u32 apart, u32 done, u32 most, u32 *index)
 }
 
 /*
- * A piece of a product by columns [from + *@cursor, end): into what @p->y has, or at the start what
- * @sums says - minus the sum of the inputs, or 0. Returns false when they are through.
+ * What the sums of rows from @row on start with: minus the sum of the inputs, or 0. As many rows as
+ * fit a piece; returns the next one.
+ */
+static u32 start_sums(const struct bn_step *s, const struct bn_matrix *w,
+		      const struct bn_product *p, const s32 *start, u32 row)
+{
+	u32 n = p->blocks * bn_block_cols(w->packing);
+	u32 end = min2(row + (s->scratch->elems + n - 1) / n, p->batch);
+
+	for (; row < end; row++) {
+		s32 *y = p->y + row * p->y_stride, first = start ? (s32)(0 - (u32)start[row]) : 0;
+
+		/* In sixteens, which compilers make vectors of; blocks are multiples of them. */
+		for (u32 o = 0; o < n; o += BN_LANES)
+			for (u32 i = 0; i < BN_LANES; i++)
+				y[o + i] = first;
+	}
+	return end;
+}
+
+/*
+ * A piece of a product by columns [from, end): first the sums get what they start with, row by row,
+ * then columns are added. @cursor counts rows and columns. Returns false when they are through.
  */
 static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
 			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
 			  u32 *cursor, struct bn_tile_buffer *buffer)
 {
-	u32 piece = s->scratch->piece_lines[kind], at = from + *cursor;
-	u32 next = min2(at + piece, end);
+	u32 piece = s->scratch->piece_lines[kind], at, next;
 
-	if (!*cursor)
-		for (u32 b = 0; b < p->batch; b++)
-			for (u32 o = 0; o < p->blocks * bn_block_cols(w->packing); o++)
-				p->y[b * p->y_stride + o] = start ? (s32)(0 - (u32)start[b]) : 0;
+	if (*cursor < p->batch) {
+		u32 row = *cursor;
+
+		*cursor = start_sums(s, w, p, start, row);
+		if (row || *cursor < p->batch)
+			return true;	/* of few rows, columns fit into the same piece */
+	}
+	at = from + *cursor - p->batch;
+	next = min2(at + piece, end);
 	if (sparse) {
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
@@ -696,7 +721,7 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	}
 	if (p->n)
 		multiply(s, w, p, buffer);
-	*cursor = next - from;
+	*cursor = p->batch + next - from;
 	return next < end;
 }
 

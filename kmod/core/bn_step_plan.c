@@ -23,6 +23,7 @@
 #define TILES_WANTED		16
 #define COLUMN_TILES_WANTED	4
 #define FEW_ROWS		16	/* up to so many, reading is what takes time there */
+#define COLUMN_ROWS		16	/* from which on products by column are as fast as rated */
 #define MOST_DOWN_TILES		16	/* two for each worker, at least four */
 #define ADD_TILES		4	/* which mostly wait for what others have added up */
 
@@ -132,6 +133,7 @@ void bn_step_init(struct bn_step *s, const struct bn_model *m, const struct bn_o
 	s->model = m;
 	s->scratch = scratch;
 	lay_out(s->scratch, m, scratch);
+	s->scratch->elems = max2(min2(ops->macs_per_us / F32_SLOWDOWN, 8192), 512);
 	s->samplers = s->scratch->samplers;
 }
 
@@ -222,10 +224,13 @@ void bn_step_wipe(struct bn_step *s)
 /* Lines of @blocks blocks that a piece may take, from time and from bytes; at least 1 */
 static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 blocks)
 {
-	u64 rate = s->n_rows > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
+	u32 rate = s->n_rows > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
 	u64 macs = (u64)blocks * bn_block_cols(w->packing) * s->n_rows;
-	u32 n = (u32)(rate * PIECE_US / macs);
+	u32 n;
 
+	if (w->by_column && s->n_rows > 1 && s->n_rows < COLUMN_ROWS)
+		rate = max2(rate * s->n_rows / COLUMN_ROWS, s->ops->macs_per_us);
+	n = (u32)((u64)rate * PIECE_US / macs);
 	n = min2(n, BN_SECTION_BYTES / (blocks * BN_BLOCK_BYTES));
 	if (s->n_rows <= BN_SPARSE_ROWS)
 		n = min2(n, BN_PIECE_LINES);
@@ -373,13 +378,13 @@ static void plan_attention(struct bn_step *s)
 }
 
 /* Rows of the high plane that a piece may take; kernels for several slots take 32 at a time. */
-static u32 head_rows(const struct bn_step *s)
+static u32 head_rows(const struct bn_step *s, u32 slots)
 {
-	u32 rate = s->n_slots > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
+	u32 rate = slots > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
 	u32 stride = s->model->embd_stride;
-	u32 n = rate / HEAD_SLOWDOWN * PIECE_US / (stride * max2(s->n_slots, 1));
+	u32 n = rate / HEAD_SLOWDOWN * PIECE_US / (stride * slots);
 
-	if (s->n_slots > 1 && n >= 32 && 32 * stride <= 2 * BN_SECTION_BYTES)
+	if (slots > 1 && n >= 32 && 32 * stride <= 2 * BN_SECTION_BYTES)
 		return min2(n, 2 * BN_SECTION_BYTES / stride) & ~31U;
 	return max2(min2(n, BN_SECTION_BYTES / stride) & ~3U, 1);
 }
@@ -419,11 +424,11 @@ static void plan_tiles(struct bn_step *s)
 	sc->tiles[BN_PHASE_REFINE] = sc->n_blocks;
 	sc->tiles[BN_PHASE_SAMPLE] = s->n_slots;
 
-	n = f32_per_us * PIECE_US / (m->embd_stride * max2(s->n_slots, 1));
+	n = f32_per_us * PIECE_US / m->embd_stride;
+	sc->head_slots = max2(min2(n, s->n_slots), 1);
+	n /= sc->head_slots;
 	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
-	sc->head_rows = head_rows(s);
-
-	sc->elems = max2(min2(f32_per_us, 8192), 512);
+	sc->head_rows = head_rows(s, sc->head_slots);
 }
 
 /* May row @at come behind those before it? Its session's rows must follow each other. */

@@ -82,6 +82,7 @@ struct bn_scratch {
 	struct bn_block_stats *blocks;
 	u32 *tokens;
 	struct bn_sampler *samplers;
+	u32 elems;			/* elements of a piece of element-wise work */
 	/* what was used since the last wipe */
 	u32 dirty_rows, dirty_slots;
 	/* of the step that is being computed */
@@ -99,7 +100,8 @@ struct bn_scratch {
 	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
 	u32 add_tiles;			/* of BN_PHASE_DOWN_ADD, for each row */
 	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
-	u32 head_rows;			/* vocabulary rows of a piece, of the high plane ... */
+	u32 head_slots;			/* slots of a piece of logits */
+	u32 head_rows;			/* vocabulary rows of it, of the high plane ... */
 	u32 full_rows;			/* ... or of both */
 	u32 rope_heads;			/* key/value heads of a tile of BN_PHASE_ROPE */
 	u32 score_positions;		/* with scores: their positions; else 0 */
@@ -108,7 +110,6 @@ struct bn_scratch {
 	u32 attn_calls;			/* calls of a piece */
 	u32 n_groups;			/* of rows that a tile of the attention takes together */
 	u8 group_row[BN_MAX_ROWS + 1];	/* the first row of each, and behind the last */
-	u32 elems;			/* elements of a piece of element-wise work */
 };
 
 /**
