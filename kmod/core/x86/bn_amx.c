@@ -12,6 +12,8 @@
 #define QUADS		16	/* a tile of codes */
 #include "bn_zmm.h"
 #include "bn_vnni_ops.h"
+#include "bn_head_simd.h"
+#include "bn_head_tiles.h"
 
 /*
  * Rows of activations from which on it pays. Of so few the codes take most of the time to unpack;
@@ -60,6 +62,16 @@ static void columns_t1(const struct bn_product *p)
 	}
 }
 
+static void head_top(const struct bn_head *p)
+{
+	if (p->slots < LEAST) {
+		bn_head_top_avx512vnni(p);
+	} else {
+		head_tiles(p);
+		_tile_release();
+	}
+}
+
 static void clear(void)
 {
 	_tile_release();
@@ -84,7 +96,7 @@ const struct bn_ops bn_ops_amx = {
 	.weigh = bn_weigh_avx512vnni,
 	.head_full = bn_head_full_avx512vnni,
 	.head_quantize = bn_head_quantize_avx512vnni,
-	.head_top = bn_head_top_avx512vnni,
+	.head_top = head_top,
 	.head_lower = bn_head_lower_avx512vnni,
 	.head_pick = bn_head_pick_avx512vnni,
 	.head_drop = bn_head_drop_avx512vnni,

@@ -43,16 +43,6 @@ BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, con
 	};
 }
 
-BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
-{
-	head_store_digits((u8 *)q + i, words, head_second(n_pad));
-}
-
-BN_INLINE size_t head_sum_at(u32 n_pad)
-{
-	return n_pad;
-}
-
 BN_INLINE __m256i halves(__v16si v)
 {
 	return _mm256_add_epi32(_mm512_castsi512_si256((__m512i)v),
@@ -67,6 +57,7 @@ BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)
 				      halves(s[3].b)), q_sum);
 }
 
+#include "bn_head_tiles.h"
 #include "bn_head_top.h"
 
 #endif /* __CHECKER__ */

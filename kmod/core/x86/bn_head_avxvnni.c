@@ -43,16 +43,6 @@ BN_INLINE struct head_sum head_dot(struct head_sum sum, struct head_row row, con
 	};
 }
 
-BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
-{
-	head_store_digits((u8 *)q + i, words, head_second(n_pad));
-}
-
-BN_INLINE size_t head_sum_at(u32 n_pad)
-{
-	return n_pad;
-}
-
 BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)
 {
 	return head_combine(head_fold((__m256i)s[0].a, (__m256i)s[1].a, (__m256i)s[2].a,
@@ -61,6 +51,7 @@ BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)
 				      (__m256i)s[3].b), q_sum);
 }
 
+#include "bn_head_tiles.h"
 #include "bn_head_top.h"
 
 #endif /* __CHECKER__ */

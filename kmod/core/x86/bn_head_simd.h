@@ -67,4 +67,15 @@ BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
 	return _mm_add_epi32(a, b);
 }
 
+/* four logits: the first @n of @y are written, the first @n scales are read */
+BN_INLINE void head_logits(float *y, __m128i sums, float step, const float *scale, u32 n)
+{
+	const __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32((s32)n), _mm_setr_epi32(0, 1, 2, 3));
+	const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(BN_F32_NAN));
+	__m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(step));
+
+	v = _mm_mul_ps(v, _mm_maskload_ps(scale, first));
+	_mm_maskstore_ps(y, first, _mm_blendv_ps(v, nan, _mm_cmpunord_ps(v, v)));
+}
+
 #endif /* BN_HEAD_SIMD_H */

@@ -3,8 +3,18 @@
  * bn_head_tiles.h - head_top() for several slots, by the tiles of bn_vnni_ops.h
  *
  * Bytes of the plane, plus 128, are the codes of lines; the two digits of each slot's integers are
- * two rows of activations.
+ * two rows of activations. Thus head_store() puts digits in rows of bytes.
  */
+
+BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
+{
+	head_store_digits((u8 *)q + i, words, head_second(n_pad));
+}
+
+BN_INLINE size_t head_sum_at(u32 n_pad)
+{
+	return n_pad;
+}
 
 /* Rows of activations at a time: so few that the next rows of the plane can be fetched evenly */
 #define HEAD_X		(MOST_X > FETCH_ROWS && QUADS == 1 ? FETCH_ROWS : MOST_X)
@@ -53,12 +63,12 @@ BN_INLINE void head_end(const struct bn_head *p, u32 slot, u32 r, const vec *fir
 }
 
 /* Rows [@r, @r + LANES * @vectors) */
-BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors)
+BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors, u32 *configured)
 {
 	const u32 most = CODES_BYTES / (2 * VEC_BYTES) * 4, digits = 2 * p->slots;
 	struct head_tile *tile = p->tmp;
 	const size_t x_stride = p->x_stride / 2;
-	struct tile t = { .codes = tile->codes, .x_stride = x_stride };
+	struct tile t = { .codes = tile->codes, .x_stride = x_stride, .configured = configured };
 	const u8 *row[LINEAR_ROWS];
 	u32 cols, rows;
 
@@ -88,6 +98,8 @@ BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors)
 
 BN_NOINLINE void head_tiles(const struct bn_head *p)
 {
+	u32 configured = 0;
+
 	for (u32 r = 0; r < p->n; r += LINEAR_ROWS)
-		head_rows(p, r, p->n - r > LANES ? 2 : 1);
+		head_rows(p, r, p->n - r > LANES ? 2 : 1, &configured);
 }

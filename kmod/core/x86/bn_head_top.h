@@ -63,17 +63,6 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 		memcpy(l1, &nan, sizeof(nan));
 }
 
-/* four logits: the first @n of @y are written, the first @n scales are read */
-BN_INLINE void head_logits(float *y, __m128i sums, float step, const float *scale, u32 n)
-{
-	const __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32((s32)n), _mm_setr_epi32(0, 1, 2, 3));
-	const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(BN_F32_NAN));
-	__m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(step));
-
-	v = _mm_mul_ps(v, _mm_maskload_ps(scale, first));
-	_mm_maskstore_ps(y, first, _mm_blendv_ps(v, nan, _mm_cmpunord_ps(v, v)));
-}
-
 /* Rows @r .. @r + 3 with slots @slot .. @slot + @slots - 1 */
 BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 slots)
 {
@@ -122,9 +111,7 @@ BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
 		head_group(p, r, slot, HEAD_SLOTS);
 }
 
-#ifdef HEAD_TILES
-#include "bn_head_tiles.h"
-#else
+#ifndef HEAD_TILES
 #define HEAD_TILES	(BN_MAX_HEAD_ROWS + 1)
 BN_INLINE void head_tiles(const struct bn_head *p)
 {
