@@ -687,6 +687,19 @@ static inline int t_in_child(int (*fn)(void *arg), void *arg)
 
 /* ---- the leak oracle ----------------------------------------------------------------- */
 
+/* Writes to a file of the kernel. */
+static inline int t_put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 /* The number behind @key, at the start of a line of the file @path; @missing if there is none. */
 static inline long long t_number_in(const char *path, const char *key, long long missing)
 {

@@ -9,18 +9,6 @@
 
 #include "device.h"
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 static volatile bool stop;
 static unsigned int switches;
 
@@ -29,15 +17,15 @@ static void *switch_cpus(void *arg)
 	const char *path = arg;
 
 	while (!stop) {
-		if (write_file(path, "0"))
+		if (t_put(path, "0"))
 			break;
 		t_sleep_ns(3000000);
-		if (write_file(path, "1"))
+		if (t_put(path, "1"))
 			break;
 		t_sleep_ns(3000000);
 		switches++;
 	}
-	write_file(path, "1");
+	t_put(path, "1");
 	return NULL;
 }
 
@@ -54,13 +42,13 @@ static void check_cpu(struct t_client *c, int cpu)
 		skip("CPU %d cannot be switched off", cpu);
 		return;
 	}
-	is(write_file(path, "0"), 0, "CPU %d goes offline", cpu);
+	is(t_put(path, "0"), 0, "CPU %d goes offline", cpu);
 	now = t_info(c->fd);
 	ok(now.out_workers <= info.out_workers, "%u workers, were %u", now.out_workers,
 	   info.out_workers);
 	if (now.out_workers)
 		ok(t_golden_holds(c, 0), "golden text without it");
-	is(write_file(path, "1"), 0, "and comes back");
+	is(t_put(path, "1"), 0, "and comes back");
 	is(t_info(c->fd).out_workers, info.out_workers, "with its worker");
 	ok(t_golden_holds(c, 1), "golden text");
 
@@ -84,18 +72,18 @@ static void check_suspend(struct t_client *c, const char *level)
 	struct bitnet_job job = t_generate(c->session, g->ids, g->n_ids, T_N_GREEDY, 1);
 	int err;
 
-	if (write_file("/sys/power/pm_test", level)) {
+	if (t_put("/sys/power/pm_test", level)) {
 		skip("no suspend test '%s' here", level);
 		return;
 	}
 	t_session_rewind(c->fd, c->session, 0);
 	is(t_submit(c->fd, &job, 1, NULL), 0, "a job");
-	err = write_file("/sys/power/state", "freeze");
+	err = t_put("/sys/power/state", "freeze");
 	if (err)
 		skip("suspend test '%s': %s", level, strerror(-err));
 	else
 		ok(true, "suspend test '%s' with a job in flight", level);
-	write_file("/sys/power/pm_test", "none");
+	t_put("/sys/power/pm_test", "none");
 	is(t_collect(&c->ring, &r, 1, 1), 0, "the job ends");
 	ok(t_same_tokens(&r, g->greedy, T_N_GREEDY), "with its golden text");
 }
@@ -116,7 +104,7 @@ int main(void)
 	 * The kernel's test waits busily, by a clock that it calibrated when it booted: on a busy host
 	 * 5 s, as usual, can become more than the soft lockup detector takes.
 	 */
-	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
+	t_put("/sys/module/suspend/parameters/pm_test_delay", "1");
 	check_suspend(&c, "freezer");
 	check_suspend(&c, "devices");
 	t_client_close(&c);

@@ -18,24 +18,12 @@ static struct t_image image;
 static struct t_client victim;
 static struct t_result want, got;
 
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 /* Why there can be no test, or NULL. */
 static const char *group_init(void)
 {
 	if (access(ROOT "/cgroup.controllers", F_OK))
 		return "there is no cgroup v2";
-	put(ROOT "/cgroup.subtree_control", "+memory");
+	t_put(ROOT "/cgroup.subtree_control", "+memory");
 	if (mkdir(GROUP, 0755) && errno != EEXIST)
 		return "no cgroup can be made";
 	return access(GROUP "/memory.max", F_OK) ? "cgroups have no memory.max here" : NULL;
@@ -80,7 +68,7 @@ static int client(void *arg)
 	size_t at, more = 16 << 20;
 	char *p;
 
-	if (put(GROUP "/cgroup.procs", "0"))
+	if (t_put(GROUP "/cgroup.procs", "0"))
 		return 1;
 	t_drop_privileges(1000, T_GID_BITNET);
 	g.fd = t_open();
@@ -133,19 +121,14 @@ static long long charged(void)
 {
 	uint64_t give_up = t_now() + T_HANG_NS / 10;
 	long long bytes;
-	char text[32];
-	int fd;
 
 	do {
-		put(GROUP "/memory.max", "0");
-		fd = open(GROUP "/memory.current", O_RDONLY | O_CLOEXEC);
-		memset(text, 0, sizeof(text));
-		bytes = read(fd, text, sizeof(text) - 1) > 0 ? atoll(text) : -1;
-		close(fd);
+		t_put(GROUP "/memory.max", "0");
+		bytes = t_number_in(GROUP "/memory.current", "", -1);
 		if (bytes > MOST_LEFT)
 			t_sleep_ns(10000000);
 	} while (bytes > MOST_LEFT && t_now() < give_up);
-	put(GROUP "/memory.max", LIMIT);
+	t_put(GROUP "/memory.max", LIMIT);
 	return bytes;
 }
 
@@ -166,7 +149,7 @@ int main(void)
 	job = t_generate(victim.session, tokens, 4, 8, 1);
 	if (t_run(&victim.ring, &job, &want))
 		bail("a job");
-	put(GROUP "/memory.max", LIMIT);
+	t_put(GROUP "/memory.max", LIMIT);
 	for (i = 0; t_more(i, rounds, "rounds at the limit"); i++) {
 		struct t_leaks now = t_leaks_now();
 		long long kills = t_number_in(GROUP "/memory.events", "oom_kill", 0);

@@ -5,10 +5,9 @@
  */
 #include <sys/wait.h>
 
-#include "device.h"
+#include "tracing.h"
 #include "bn_sched.h"
 
-#define TRACING		"/sys/kernel/tracing/"
 #define NAME		"preempt"
 #define MS		1000000ULL
 #define MAX_WAITS	1000
@@ -68,26 +67,6 @@ static void make_claims(uint32_t n)
 	close(fd);
 }
 
-static void put(const char *file, const char *text)
-{
-	FILE *f = fopen(file, "we");
-
-	if (!f || fputs(text, f) < 0 || fclose(f))
-		bail("%s: %s", file, strerror(errno));
-}
-
-static uint64_t field(const char *line, const char *name)
-{
-	char key[32];
-	const char *at;
-
-	snprintf(key, sizeof(key), " %s=", name);
-	at = strstr(line, key);
-	if (!at)
-		bail("no %s in: %s", name, line);
-	return strtoull(at + strlen(key), NULL, 10);
-}
-
 /*
  * What the trace tells
  * @busy:	a step that is not for a claim is in flight
@@ -104,20 +83,20 @@ static void take(const char *line)
 {
 	if (!strncmp(line, "bitnet_admit:", 13)) {
 		if (told.busy)
-			told.arrived = field(line, "now_ns");
+			told.arrived = t_trace_field(line, "now_ns");
 		told.passed = 0;
 	} else if (!strncmp(line, "bitnet_sched_layer:", 19)) {
-		told.passed += !field(line, "yields");
+		told.passed += !t_trace_field(line, "yields");
 	} else if (!strncmp(line, "bitnet_sched_cost:", 18)) {
-		if (!field(line, "what") && field(line, "rows") && field(line, "ns") > told.layer_ns)
-			told.layer_ns = field(line, "ns");
+		if (!t_trace_field(line, "what") && t_trace_field(line, "rows") && t_trace_field(line, "ns") > told.layer_ns)
+			told.layer_ns = t_trace_field(line, "ns");
 	} else if (!strncmp(line, "bitnet_sched_plan:", 18)) {
-		told.busy = !field(line, "claim") && (field(line, "jobs") ||
-						      field(line, "resumed") < BN_ASIDE_NONE);
-		if (!told.arrived || !field(line, "claim"))
+		told.busy = !t_trace_field(line, "claim") && (t_trace_field(line, "jobs") ||
+						      t_trace_field(line, "resumed") < BN_ASIDE_NONE);
+		if (!told.arrived || !t_trace_field(line, "claim"))
 			return;
 		if (told.n < MAX_WAITS)
-			told.wait[told.n++] = field(line, "now_ns") - told.arrived;
+			told.wait[told.n++] = t_trace_field(line, "now_ns") - told.arrived;
 		if (told.passed > told.most_passed)
 			told.most_passed = told.passed;
 		told.arrived = 0;
@@ -211,23 +190,6 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void read_trace(void)
-{
-	FILE *f = fopen(TRACING "trace", "re");
-	char line[1024];
-
-	if (!f)
-		bail("trace: %s", strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		const char *at = strstr(line, ": bitnet_");
-
-		if (at)
-			take(at + 2);
-	}
-	fclose(f);
-	qsort(told.wait, told.n, sizeof(*told.wait), by_size);
-}
-
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
@@ -237,7 +199,7 @@ int main(void)
 	int fd, status;
 	pid_t pid;
 
-	if (access(TRACING "events/bitnet/bitnet_sched_plan", F_OK))
+	if (!t_can_trace())
 		skip_all("no tracing in this kernel");
 	/* Where vectors are emulated: as long, but of fewer tokens */
 	n_prompt = t_is_uml() || t_release_size() ? 2048 : 192;
@@ -251,24 +213,16 @@ int main(void)
 	pid = fork();
 	if (!pid)
 		read_prompts();
-	put(TRACING "tracing_on", "0");
-	put(TRACING "trace", "");
-	put(TRACING "trace_clock", "counter");
-	put(TRACING "buffer_size_kb", "16384");
-	put(TRACING "events/bitnet/enable", "1");
-	put(TRACING "tracing_on", "1");
+	t_trace_start("16384");
 	make_claims(n);
 	t_figure(n, t_size(n, 500), "claims in a step");
-	put(TRACING "tracing_on", "0");
-	put(TRACING "events/bitnet/enable", "0");
+	t_trace_stop();
 	*stop = 1;
 	waitpid(pid, &status, 0);
 	is(status, 0, "the other user has read his prompts");
-	read_trace();
-	put(TRACING "trace", "");
-	put(TRACING "trace_clock", "local");
-	put(TRACING "buffer_size_kb", "1408");
-	put(TRACING "tracing_on", "1");
+	ok(t_trace_read(take), "the trace is whole");
+	qsort(told.wait, told.n, sizeof(*told.wait), by_size);
+	t_trace_reset();
 	check_linear(told.layer_ns);
 	is(t_model_unload(fd, NAME), 0, "UNLOAD");
 	close(fd);

@@ -10,10 +10,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "device.h"
+#include "tracing.h"
 #include "support/sched_machine.h"
 
-#define TRACING		"/sys/kernel/tracing/"
 #define NAME		"replay"
 #define MS		1000000ULL
 #define CLIENTS		6
@@ -151,26 +150,6 @@ static pid_t start(int i)
 
 /* ---- the trace ------------------------------------------------------------------------------- */
 
-static void put(const char *file, const char *text)
-{
-	FILE *f = fopen(file, "we");
-
-	if (!f || fputs(text, f) < 0 || fclose(f))
-		bail("%s: %s", file, strerror(errno));
-}
-
-static uint64_t field(const char *line, const char *name)
-{
-	char key[32];
-	const char *at;
-
-	snprintf(key, sizeof(key), " %s=", name);
-	at = strstr(line, key);
-	if (!at)
-		bail("no %s in: %s", name, line);
-	return strtoull(at + strlen(key), NULL, 10);
-}
-
 /* ---- deciding again -------------------------------------------------------------------------- */
 
 struct account {
@@ -231,8 +210,8 @@ static void on_cost(const char *line)
 {
 	struct bn_costs *c = &again.m.costs;
 	u64 *const arrays[] = { c->layer, c->layers, c->head, c->usual };
-	uint64_t what = field(line, "what"), ns = field(line, "ns");
-	uint32_t rows = field(line, "rows");
+	uint64_t what = t_trace_field(line, "what"), ns = t_trace_field(line, "ns");
+	uint32_t rows = t_trace_field(line, "rows");
 
 	if (!rows)
 		arrays[what][BN_SCHED_SIZES] = ns;
@@ -244,33 +223,33 @@ static void on_cost(const char *line)
 
 static void on_admit(const char *line)
 {
-	struct machine_job *j = job_add(field(line, "file"));
-	uint64_t now = field(line, "now_ns");
+	struct machine_job *j = job_add(t_trace_field(line, "file"));
+	uint64_t now = t_trace_field(line, "now_ns");
 	u64 load;
 
 	j->job_class = BITNET_CLASS_REALTIME;
-	j->wants = field(line, "wants");
-	j->period = field(line, "period_ns");
+	j->wants = t_trace_field(line, "wants");
+	j->period = t_trace_field(line, "period_ns");
 	j->release = now;
-	j->due = now + field(line, "first_ns");
-	compare(machine_admit(&again.m, j, now, field(line, "piece_ns"), field(line, "busy_ns"),
-			      &load), field(line, "verdict"), "verdict", line);
-	compare(load > UINT32_MAX ? UINT32_MAX : load, field(line, "load_ppm"), "load", line);
-	again.admits += !field(line, "verdict");
-	again.refusals += !!field(line, "verdict");
-	j->state = field(line, "verdict") ? MACHINE_OVER : MACHINE_PREPARED;
+	j->due = now + t_trace_field(line, "first_ns");
+	compare(machine_admit(&again.m, j, now, t_trace_field(line, "piece_ns"), t_trace_field(line, "busy_ns"),
+			      &load), t_trace_field(line, "verdict"), "verdict", line);
+	compare(load > UINT32_MAX ? UINT32_MAX : load, t_trace_field(line, "load_ppm"), "load", line);
+	again.admits += !t_trace_field(line, "verdict");
+	again.refusals += !!t_trace_field(line, "verdict");
+	j->state = t_trace_field(line, "verdict") ? MACHINE_OVER : MACHINE_PREPARED;
 }
 
 /* Each process has one REALTIME job at a time. */
 static void on_submit(const char *line)
 {
-	const u64 *process = &account_of(again.process, field(line, "file"))->ns;
+	const u64 *process = &account_of(again.process, t_trace_field(line, "file"))->ns;
 
 	for (uint32_t i = again.m.n_jobs; i--;) {
 		struct machine_job *j = &again.m.job[i];
 
 		if (j->state == MACHINE_PREPARED && j->process_ns == process) {
-			j->id = field(line, "job");
+			j->id = t_trace_field(line, "job");
 			return;
 		}
 	}
@@ -290,15 +269,15 @@ static void after_step(struct machine_job *j, const char *line)
 	j->wants -= granted;
 	if (!j->wants)
 		j->wants = 1;
-	compare(j->wants, field(line, "wants"), "rows that it wants", line);
-	compare(j->decoding, field(line, "decoding"), "decoding", line);
+	compare(j->wants, t_trace_field(line, "wants"), "rows that it wants", line);
+	compare(j->decoding, t_trace_field(line, "decoding"), "decoding", line);
 }
 
 static void on_ready(const char *line)
 {
-	struct account *user = account_of(again.user, field(line, "user"));
-	struct account *process = account_of(again.process, field(line, "file"));
-	struct machine_job *j = job_find(field(line, "job"));
+	struct account *user = account_of(again.user, t_trace_field(line, "user"));
+	struct account *process = account_of(again.process, t_trace_field(line, "file"));
+	struct machine_job *j = job_find(t_trace_field(line, "job"));
 	bool idle = true;
 
 	for (uint32_t i = 0; i < again.m.n_jobs; i++)
@@ -308,29 +287,29 @@ static void on_ready(const char *line)
 		user->ns = again.floor;
 	if (process->ns < user->floor)
 		process->ns = user->floor;
-	compare(user->ns, field(line, "user_ns"), "what the user has attained", line);
-	compare(process->ns, field(line, "file_ns"), "what the process has attained", line);
+	compare(user->ns, t_trace_field(line, "user_ns"), "what the user has attained", line);
+	compare(process->ns, t_trace_field(line, "file_ns"), "what the process has attained", line);
 	if (j) {
 		after_step(j, line);
 	} else {
-		j = job_add(field(line, "file"));
-		j->id = field(line, "job");
-		j->wants = field(line, "wants");
-		j->job_class = field(line, "job_class");
-		j->scores = field(line, "kind") == BITNET_JOB_SCORE;
+		j = job_add(t_trace_field(line, "file"));
+		j->id = t_trace_field(line, "job");
+		j->wants = t_trace_field(line, "wants");
+		j->job_class = t_trace_field(line, "job_class");
+		j->scores = t_trace_field(line, "kind") == BITNET_JOB_SCORE;
 	}
 	if (j->job_class == BITNET_CLASS_REALTIME) {
-		compare(j->release, field(line, "release_ns"), "release", line);
-		compare(j->due, field(line, "due_ns"), "due time", line);
+		compare(j->release, t_trace_field(line, "release_ns"), "release", line);
+		compare(j->due, t_trace_field(line, "due_ns"), "due time", line);
 	}
-	j->user = field(line, "user");
+	j->user = t_trace_field(line, "user");
 	j->user_ns = &user->ns;
 	j->state = MACHINE_READY;
 }
 
 static void on_token(const char *line)
 {
-	struct machine_job *j = job_find(field(line, "job"));
+	struct machine_job *j = job_find(t_trace_field(line, "job"));
 
 	if (j && j->job_class == BITNET_CLASS_REALTIME)
 		machine_token_time(j, again.now);
@@ -338,7 +317,7 @@ static void on_token(const char *line)
 
 static void on_done(const char *line)
 {
-	struct machine_job *j = job_find(field(line, "job"));
+	struct machine_job *j = job_find(t_trace_field(line, "job"));
 
 	if (j)
 		j->state = MACHINE_OVER;
@@ -346,27 +325,27 @@ static void on_done(const char *line)
 
 static void on_charge(const char *line)
 {
-	struct machine_job *j = job_find(field(line, "job"));
+	struct machine_job *j = job_find(t_trace_field(line, "job"));
 
 	if (!j)
 		bail("nobody knows the job of: %s", line);
-	*j->user_ns += field(line, "ns");
-	*j->process_ns += field(line, "ns");
+	*j->user_ns += t_trace_field(line, "ns");
+	*j->process_ns += t_trace_field(line, "ns");
 }
 
 static void on_account(const char *line)
 {
-	again.now = field(line, "now_ns");
-	machine_account(&again.m, field(line, "ns"));
-	compare(again.m.sched.owed, field(line, "owed_ns"), "owed to batch jobs", line);
+	again.now = t_trace_field(line, "now_ns");
+	machine_account(&again.m, t_trace_field(line, "ns"));
+	compare(again.m.sched.owed, t_trace_field(line, "owed_ns"), "owed to batch jobs", line);
 }
 
 static void on_layer(const char *line)
 {
-	bool yields = field(line, "yields");
+	bool yields = t_trace_field(line, "yields");
 
-	again.m.step.layer = field(line, "layer");
-	compare(machine_yields(&again.m, field(line, "now_ns")), yields, "yields", line);
+	again.m.step.layer = t_trace_field(line, "layer");
+	compare(machine_yields(&again.m, t_trace_field(line, "now_ns")), yields, "yields", line);
 	again.yielding = yields;
 	again.yields += yields;
 	again.stays += !yields;
@@ -395,12 +374,12 @@ static void on_plan(const char *line)
 	if (again.yielding)
 		machine_put_aside(&again.m);
 	again.yielding = false;
-	place = machine_choose(&again.m, field(line, "now_ns"));
-	compare(place, field(line, "resumed"), "goes on", line);
+	place = machine_choose(&again.m, t_trace_field(line, "now_ns"));
+	compare(place, t_trace_field(line, "resumed"), "goes on", line);
 	again.at_grant = 0;
 	again.n_grants = place == BN_ASIDE_NONE ? s->n : 0;
-	compare(again.n_grants && again.m.sched.claim, field(line, "claim"), "is for a claim", line);
-	compare(again.n_grants, field(line, "jobs"), "jobs", line);
+	compare(again.n_grants && again.m.sched.claim, t_trace_field(line, "claim"), "is for a claim", line);
+	compare(again.n_grants, t_trace_field(line, "jobs"), "jobs", line);
 	if (again.n_grants)
 		raise_floors(s);
 	again.plans += !!again.n_grants;
@@ -417,8 +396,8 @@ static void on_grant(const char *line)
 		compare(0, 1, "rows for a job too many", line);
 		return;
 	}
-	compare(s->job[again.at_grant]->id, field(line, "job"), "whose rows", line);
-	compare(s->granted[again.at_grant++], field(line, "rows"), "how many rows", line);
+	compare(s->job[again.at_grant]->id, t_trace_field(line, "job"), "whose rows", line);
+	compare(s->granted[again.at_grant++], t_trace_field(line, "rows"), "how many rows", line);
 	again.grants++;
 }
 
@@ -427,11 +406,11 @@ static void on_park(const char *line)
 	bail("a ring was full, and it is not known when it had room again: %s", line);
 }
 
-static void replay(const char *path)
+static void replay(const char *event)
 {
 	static const struct {
-		const char *event;
-		void (*fn)(const char *line);
+		const char *name;
+		void (*fn)(const char *event);
 	} events[] = {
 		{ "bitnet_sched_cost:", on_cost }, { "bitnet_admit:", on_admit },
 		{ "bitnet_job_submit:", on_submit }, { "bitnet_sched_ready:", on_ready },
@@ -440,24 +419,10 @@ static void replay(const char *path)
 		{ "bitnet_sched_layer:", on_layer }, { "bitnet_sched_plan:", on_plan },
 		{ "bitnet_sched_grant:", on_grant }, { "bitnet_sched_park:", on_park },
 	};
-	unsigned long long have = 0, written = 0;
-	char line[1024];
-	FILE *f = fopen(path, "re");
 
-	if (!f)
-		bail("%s: %s", path, strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		const char *at = strstr(line, ": bitnet_");
-
-		if (strstr(line, "entries-in-buffer"))
-			sscanf(line, "# entries-in-buffer/entries-written: %llu/%llu", &have,
-			       &written);
-		for (uint32_t i = 0; at && i < ARRAY_SIZE(events); i++)
-			if (!strncmp(at + 2, events[i].event, strlen(events[i].event)))
-				events[i].fn(at);
-	}
-	fclose(f);
-	ok(have && have == written, "the trace is whole: %llu events", have);
+	for (uint32_t i = 0; i < ARRAY_SIZE(events); i++)
+		if (!strncmp(event, events[i].name, strlen(events[i].name)))
+			events[i].fn(event);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -474,23 +439,6 @@ static void load_anew(void)
 	close(fd);
 	if (chown("/dev/bitnet", 0, T_GID_BITNET) || chmod("/dev/bitnet", 0660))
 		bail("/dev/bitnet: %s", strerror(errno));
-}
-
-static void trace_on(void)
-{
-	put(TRACING "tracing_on", "0");
-	put(TRACING "trace", "");
-	/* One order for all CPUs */
-	put(TRACING "trace_clock", "counter");
-	put(TRACING "buffer_size_kb", "24576");
-	put(TRACING "events/bitnet/enable", "1");
-	put(TRACING "tracing_on", "1");
-}
-
-static void trace_off(void)
-{
-	put(TRACING "tracing_on", "0");
-	put(TRACING "events/bitnet/enable", "0");
 }
 
 static void run_clients(void)
@@ -517,7 +465,7 @@ int main(void)
 	uint32_t id;
 	int fd;
 
-	if (access(TRACING "events/bitnet/bitnet_sched_plan", F_OK))
+	if (!t_can_trace())
 		skip_all("no tracing in this kernel");
 	n_rounds = t_release_size() ? 400 : t_is_uml() ? 60 : 5;
 	t_figure(n_rounds, t_size(n_rounds, 400), "jobs of a replayed client");
@@ -526,13 +474,13 @@ int main(void)
 	for (uint32_t i = 0; i < PROMPT; i++)
 		prompt[i] = t_random(&seed) % T_DEMO_VOCAB;
 	image = t_image_demo();
-	trace_on();
+	t_trace_start("24576");
 	fd = t_open();
 	is(t_model_load(fd, &image, BITNET_MODEL_F_SHARED, NAME, &id), 0, "a shared model");
 	info.model_id = id;
 	is(t_ioctl(fd, BITNET_IOC_MODEL_INFO, &info), 0, "MODEL_INFO");
 	run_clients();
-	trace_off();
+	t_trace_stop();
 	is(t_model_unload(fd, NAME), 0, "UNLOAD");
 	close(fd);
 
@@ -541,11 +489,8 @@ int main(void)
 	again.m.job = calloc(MAX_JOBS, sizeof(*again.m.job));
 	if (!again.m.job)
 		bail("no memory");
-	replay(TRACING "trace");
-	put(TRACING "trace", "");
-	put(TRACING "trace_clock", "local");
-	put(TRACING "buffer_size_kb", "1408");
-	put(TRACING "tracing_on", "1");
+	ok(t_trace_read(replay), "the trace is whole");
+	t_trace_reset();
 	ok(again.admits && again.refusals, "%llu jobs were accepted, %llu refused",
 	   (unsigned long long)again.admits, (unsigned long long)again.refusals);
 	ok(again.claims && again.claims < again.plans, "%llu steps, %llu of them for claims",

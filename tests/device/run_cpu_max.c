@@ -14,18 +14,6 @@
 static struct t_client c;
 static struct t_result result;
 
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 static long long stat_of(const char *key)
 {
 	return t_number_in(GROUP "/cpu.stat", key, -1);
@@ -36,19 +24,19 @@ static const char *group_init(void)
 {
 	if (access(ROOT "/cgroup.controllers", F_OK))
 		return "there is no cgroup v2";
-	put(ROOT "/cgroup.subtree_control", "+cpu");
+	t_put(ROOT "/cgroup.subtree_control", "+cpu");
 	if (mkdir(GROUP, 0755) && errno != EEXIST)
 		return "no cgroup can be made";
 	if (access(GROUP "/cpu.max", F_OK))
 		return "this kernel's cgroups have no cpu.max";
-	if (put(GROUP "/cgroup.procs", "0"))
+	if (t_put(GROUP "/cgroup.procs", "0"))
 		return "this process cannot be moved to a cgroup";
 	return NULL;
 }
 
 static void group_exit(void)
 {
-	put(ROOT "/cgroup.procs", "0");
+	t_put(ROOT "/cgroup.procs", "0");
 	/* Gone when the kernel has noticed that it is empty. */
 	while (rmdir(GROUP) && errno == EBUSY)
 		t_sleep_ns(1000000);
@@ -117,7 +105,7 @@ int main(void)
 		bail("RUN does not work");
 
 	free_share = used(true, &charged, &own);
-	is(put(GROUP "/cpu.max", "10000 100000"), 0, "cpu.max 10 %%");
+	is(t_put(GROUP "/cpu.max", "10000 100000"), 0, "cpu.max 10 %%");
 	periods = stat_of("nr_periods");
 	share = used(true, &charged, &own);
 	ok(share <= 120, "RUN used %u.%u %% of a CPU's time", share / 10, share % 10);
@@ -131,7 +119,7 @@ int main(void)
 	ok(share < own + charged / 2,
 	   "SUBMIT's job had %u.%u %% of workers, its cgroup %u.%u %%, of which %u.%u %% were its client's",
 	   charged / 10, charged % 10, share / 10, share % 10, own / 10, own % 10);
-	is(put(GROUP "/cpu.max", "max"), 0, "no limit");
+	is(t_put(GROUP "/cpu.max", "max"), 0, "no limit");
 	t_figure(PERIODS, t_size(20, 300), "periods of cpu.max");
 	t_client_close(&c);
 	group_exit();

@@ -6,9 +6,8 @@
  */
 #include <sys/prctl.h>
 
-#include "device.h"
+#include "tracing.h"
 
-#define TRACE	"/sys/kernel/tracing"
 
 static struct t_client tiny, slow;
 static struct t_result result;
@@ -72,20 +71,10 @@ static void check_time(void)
 
 /* ---- which CPU ----------------------------------------------------------------------- */
 
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
 /* Steps in the trace that this thread has computed on @cpu, and on others. */
 static void count_steps(int cpu, unsigned int *here, unsigned int *elsewhere)
 {
-	FILE *f = fopen(TRACE "/trace", "re");
+	FILE *f = fopen(T_TRACING "trace", "re");
 	char line[512], me[32];
 
 	*here = *elsewhere = 0;
@@ -112,7 +101,7 @@ static void check_affinity(void)
 	cpu_set_t all;
 	int cpu;
 
-	if (!put(TRACE "/events/bitnet/bitnet_step/enable", "1")) {
+	if (t_put(T_TRACING "events/bitnet/bitnet_step/enable", "1")) {
 		skip("no tracepoints: on which CPU RUN computes");
 		return;
 	}
@@ -120,7 +109,7 @@ static void check_affinity(void)
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &all) || !bind_to(cpu))
 			continue;
-		put(TRACE "/trace", "");
+		t_put(T_TRACING "trace", "");
 		if (!one(&tiny, true, 8))
 			bail("RUN failed");
 		count_steps(cpu, &here, &elsewhere);
@@ -128,13 +117,13 @@ static void check_affinity(void)
 		   here, elsewhere);
 		sched_setaffinity(0, sizeof(all), &all);
 	}
-	put(TRACE "/trace", "");
+	t_put(T_TRACING "trace", "");
 	if (!one(&tiny, false, 8))
 		bail("SUBMIT failed");
 	count_steps(0, &here, &elsewhere);
 	is(here + elsewhere, 0, "of a SUBMIT this thread computes nothing");
-	put(TRACE "/events/bitnet/bitnet_step/enable", "0");
-	put(TRACE "/trace", "");
+	t_put(T_TRACING "events/bitnet/bitnet_step/enable", "0");
+	t_put(T_TRACING "trace", "");
 }
 
 /* ---- which policy -------------------------------------------------------------------- */
