@@ -51,7 +51,7 @@ const struct command commands[] = {
 	},
 	{
 		.name = "wait",
-		.operands = "[ID]",
+		.operands = "ID | --list",
 		.args = wait_args,
 		.run = cmd_wait,
 		.summary = "wait for a background job and print its result",
@@ -61,7 +61,7 @@ const struct command commands[] = {
 	},
 	{
 		.name = "cancel",
-		.operands = "ID",
+		.operands = "ID | --all",
 		.args = cancel_args,
 		.run = cmd_cancel,
 		.summary = "cancel a background job and forget it",
