@@ -363,6 +363,8 @@ int args_parse(int argc, char **argv, const struct arg_set *sets, unsigned int n
 			return bitnet_error_set(err, EINVAL, "option '-%c' needs a value", optopt);
 		}
 		a = find(sets, n_sets, c, &value);
+		if (!a)
+			return unknown(sets, n_sets, argv[word], err);
 		ret = set(a, value, optarg, err);
 		if (ret)
 			return ret;
