@@ -181,16 +181,24 @@ static int tokens_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(tokens);
 
-static int add_chunk_bytes(const struct bitnet_model *model, void *sum)
+struct model_bytes {
+	u64 chunks, scratch;
+};
+
+static int add_bytes(const struct bitnet_model *model, void *arg)
 {
-	*(u64 *)sum += model->chunk_bytes;
+	struct model_bytes *sum = arg;
+
+	sum->chunks += model->chunk_bytes;
+	sum->scratch += model->scratch_bytes;
 	return 0;
 }
 
 static int stats_show(struct seq_file *m, void *unused)
 {
 	struct bitnet_counters count;
-	u64 used[BITNET_RES_COUNT], steps, yields, chunk_bytes = 0;
+	u64 used[BITNET_RES_COUNT], steps, yields;
+	struct model_bytes bytes = {};
 
 	spin_lock(&bitnet.lock);
 	count = bitnet.count;
@@ -199,13 +207,14 @@ static int stats_show(struct seq_file *m, void *unused)
 	yields = bitnet.yields;
 	spin_unlock(&bitnet.lock);
 
-	bitnet_models_each(0, add_chunk_bytes, &chunk_bytes);
+	bitnet_models_each(0, add_bytes, &bytes);
 	seq_printf(m, "workers %u\nfiles %llu\nmodels %llu\nsessions %llu\njobs %llu\n",
 		   bitnet_workers_count(), used[BITNET_RES_FILES], used[BITNET_RES_MODELS],
 		   used[BITNET_RES_SESSIONS], used[BITNET_RES_JOBS]);
-	seq_printf(m, "pinned_bytes %llu\ndirect_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n",
-		   used[BITNET_RES_PINNED_BYTES], chunk_bytes, used[BITNET_RES_KV_BYTES],
-		   used[BITNET_RES_RING_BYTES]);
+	seq_printf(m, "pinned_bytes %llu\ndirect_bytes %llu\nkv_bytes %llu\nring_bytes %llu\n"
+		   "scratch_bytes %llu\n",
+		   used[BITNET_RES_PINNED_BYTES], bytes.chunks, used[BITNET_RES_KV_BYTES],
+		   used[BITNET_RES_RING_BYTES], bytes.scratch);
 	seq_printf(m, "steps %llu\nyields %llu\njobs_submitted %llu\njobs_done %llu\njobs_failed %llu\n"
 		   "jobs_cancelled %llu\ntokens_in %llu\ntokens_out %llu\n"
 		   "cpu_ns %llu\nqueue_ns %llu\nweight_bytes %llu\n"

@@ -54,12 +54,14 @@ static void quantize(struct bn_step *s, u32 row, const float *x, u32 n_pad)
  * Norm (@g may be NULL: none) of row @row, which is @x, and its int8 form as input of the next
  * product. Long rows take two pieces.
  */
-static bool norm_quantize(struct bn_step *s, u32 row, const float *x, const float *g, u32 n,
-			  u32 n_pad, u32 *cursor)
+static bool norm_quantize(struct bn_step *s, u32 row, float *x, const float *g, u32 n, u32 n_pad,
+			  u32 *cursor)
 {
 	struct bn_scratch *sc = s->scratch;
 	float *norm = row_of(sc->norm, row, sc->norm_stride);
 
+	/* Logits of the step before may lie there. */
+	memset(x + n, 0, (n_pad - n) * sizeof(*x));
 	if (!g) {
 		quantize(s, row, x, n_pad);
 		return false;

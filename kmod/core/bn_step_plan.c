@@ -73,6 +73,7 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 {
 	struct carver c = { base, 0 };
 	u32 heads = m->n_heads + 2 * m->n_kv_heads, wide;
+	u64 shared, used;
 
 	carve(&c, 1, sizeof(*sc));
 	/* Many widths are multiples of 4096: rows would all start in the same set of the caches. */
@@ -92,22 +93,28 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 	sc->head_q_stride = BN_HEAD_Q_BYTES(m->embd_stride);
 	sc->kept_stride = sc->x_stride + 2 * sc->rope_stride;
 
-	sc->x = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->x_stride);
-	sc->norm = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->norm_stride);
+	/* Of the layers, and no longer needed when there are logits: the same memory */
+	shared = c.used;
 	sc->mix = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->mix_stride);
 	sc->act = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->act_stride);
+	sc->norm = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->norm_stride);
 	sc->q8 = carve(&c, BN_MAX_ROWS, sc->q8_stride);
+	sc->att = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->att_stride);
+	used = c.used;
+	c.used = shared;
+	sc->logits = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->logits_stride);
+	c.used = c.used > used ? c.used : used;
+
+	sc->x = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->x_stride);
 	sc->q_sum = carve(&c, BN_MAX_ROWS, sizeof(s32));
 	sc->q_inv = carve(&c, BN_MAX_ROWS, sizeof(float));
 	sc->qkv = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->qkv_stride);
-	sc->att = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->att_stride);
 	sc->ml = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->ml_stride);
 	sc->cos = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
 	sc->sin = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->rope_stride);
 	for (u32 i = 0; i < BN_STEP_KEPT; i++)
 		sc->kept[i] = carve(&c, BN_MAX_ROWS, sizeof(float) * sc->kept_stride);
 	sc->head_in = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * sc->x_stride);
-	sc->logits = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->logits_stride);
 	sc->lower = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float) * (u64)sc->n_lower);
 	sc->head_q = carve(&c, BN_MAX_HEAD_ROWS, sc->head_q_stride);
 	sc->head_step = carve(&c, BN_MAX_HEAD_ROWS, sizeof(float));

@@ -39,8 +39,9 @@ enum bn_phase_kind {
  * struct bn_scratch - start of the scratch memory; the buffers lie behind it
  *
  * Buffers hold one row (or slot) behind the other, @*_stride elements apart; they are 64-byte
- * aligned, and what is behind a row's true length is zero when it is read. Those of BN_MAX_ROWS
- * rows:
+ * aligned, and what is behind a row's true length is zero when it is read. @norm, @mix, @act, @q8
+ * and @att share memory with @logits: none of them lives on from one layer to the next, nor to what
+ * comes behind the last. Those of BN_MAX_ROWS rows:
  *
  * @x:		f32 residual stream [x]
  * @norm:	f32 what was normalised last, or the gate; before that int32 products, which are

@@ -303,8 +303,29 @@ static void check_sections(const struct shape *shape, const struct bn_ops *varia
 	free(data);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/*
+ * What 2B-4T needs beside its packed weights, its embedding of two bytes and the cache: 16 MiB at
+ * most, with the norms and the scales of the embedding's rows, for two workers and a session's ring.
+ */
+static void check_memory(void)
+{
+	const u64 most = 16 << 20, ring = 256 << 10;
+	struct bn_layer layer;
+	struct bn_model m;
+	u64 bytes, norms;
+
+	make_model(&m, &layer, &shapes[2]);
+	norms = 30 * (3 * m.hidden + m.ffn) + m.hidden;
+	bytes = bn_scratch_bytes(&m) + 2 * BN_TILE_BYTES + ring +
+		sizeof(float) * (norms + m.vocab);
+	ok(bytes <= most, "2B-4T needs %.1f MiB beside weights and cache", bytes / 1048576.0);
+}
+
 int main(void)
 {
+	check_memory();
 	for (const struct bn_ops *const *v = bn_variants + 1; *v; v++)
 		for (u32 i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
 			check_sections(&shapes[i], *v);
