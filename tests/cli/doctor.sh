@@ -121,6 +121,7 @@ case_of "booted with none" preemption warning "is none" booted none
 case_of "dynamic, not told" preemption note "does not tell" no_rt PREEMPT_DYNAMIC
 case_of "compiled in" preemption note "full" no_rt PREEMPT
 case_of "compiled out" preemption warning "voluntary" no_rt ''
+case_of "rt by the file alone" preemption ok "PREEMPT_RT" put proc/version 'Linux version 6.12.0 #1 SMP PREEMPT Debian'
 case_of "rt without the file" preemption ok "PREEMPT_RT" drop sys/kernel/realtime
 
 like "$(said workers)" "CPUs 2-3 have priority fifo:50" "workers: realtime: ok"
@@ -147,6 +148,8 @@ fair_server() { # runtime
 }
 case_of "6.12's fair server" throttling warning "other tasks may take 50 ms of every 1000 ms.*fair_server/cpuN/runtime" fair_server 50000000
 case_of "no fair server" throttling ok "nothing is taken" fair_server 0
+fair_to_others() { fair_server 50000000; put sys/module/bitnet/parameters/policy other; }
+case_of "a fair server, of no concern" throttling ok "does not concern" fair_to_others
 case_of "as long as the period" throttling ok "not throttled" put proc/sys/kernel/sched_rt_runtime_us 1000000
 not_concerned() { throttled; put sys/module/bitnet/parameters/policy other; }
 case_of "of no concern" throttling ok "does not concern" not_concerned
