@@ -284,7 +284,15 @@ void bitnet_ring_post_locked(struct bitnet_file *file, const struct bitnet_ring_
 	atomic_or(BITNET_NOTIFY_ENTRIES, &file->notify);
 }
 
-/** bitnet_ring_notify() - wake who waits, if there is a reason. Context: no locks held */
+/**
+ * bitnet_ring_notify() - wake who waits, if there is a reason
+ * @file:	client with a ring
+ *
+ * Here and now, although it takes the worker's time and how many wait is up to the process: a work
+ * item would be late beside other tasks where a realtime client is not, and a crowd behind an
+ * eventfd or an epoll in between cannot be counted. What bounds it is told in bitnet(4).
+ * Context: no locks held.
+ */
 void bitnet_ring_notify(struct bitnet_file *file)
 {
 	int why = atomic_xchg(&file->notify, 0);
