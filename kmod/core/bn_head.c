@@ -239,9 +239,9 @@ static bool any_full(const struct bn_step *s)
 bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	struct bn_scratch *sc = s->scratch;
-	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block), at = *cursor % rows, n, end;
+	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block), at = *cursor % rows;
 	u32 slot = *cursor / rows * sc->head_slots, last = min2(slot + sc->head_slots, s->n_slots);
-	u32 all = (s->n_slots + sc->head_slots - 1) / sc->head_slots * rows;
+	u32 all = (s->n_slots + sc->head_slots - 1) / sc->head_slots * rows, n, end;
 
 	if (*cursor >= all) {
 		slot = *cursor - all;

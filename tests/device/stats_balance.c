@@ -100,7 +100,7 @@ static void check_file(struct t_client *c, const struct t_image *image)
 	   "its bytes are gone");
 }
 
-/* The histogram of sections: buckets in order, an eighth wide, and what is said of them fits them. */
+/* The histogram of sections: buckets in order, an eighth wide; what is said of them fits them. */
 static void check_sections(void)
 {
 	static const char *const shares[] = { "p50_ns", "p99_ns", "p99.9_ns", "max_ns" };

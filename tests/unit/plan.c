@@ -199,7 +199,8 @@ static void make_model(struct bn_model *m, struct bn_layer *l, const struct shap
 		.embd_stride = bn_round_up(shape->hidden, 64), .norm_eps = 1e-5f,
 		.output_norm = norm, .rope_freq = freq, .layers = l,
 	};
-	m->token_embd = m->output = (struct bn_embedding){ (const s8 *)64, (const s8 *)64, scale };
+	m->token_embd = (struct bn_embedding){ (const s8 *)64, (const s8 *)64, scale };
+	m->output = m->token_embd;
 	*l = (struct bn_layer){
 		.attn_q = matrix(q, shape->hidden, false),
 		.attn_k = matrix(kv, shape->hidden, false),
@@ -307,7 +308,7 @@ static void check_sections(const struct shape *shape, const struct bn_ops *varia
 
 /*
  * What 2B-4T needs beside its packed weights, its embedding of two bytes and the cache: 16 MiB at
- * most, with the norms and the scales of the embedding's rows, for two workers and a session's ring.
+ * most, with the norms and the scales of the embedding's rows, for two workers and a ring.
  */
 static void check_memory(void)
 {
