@@ -241,7 +241,7 @@ static u32 piece_lines(const struct bn_step *s, const struct bn_matrix *w, u32 b
 	n = min2(n, BN_SECTION_BYTES / (blocks * BN_BLOCK_BYTES));
 	if (s->n_rows <= BN_SPARSE_ROWS)
 		n = min2(n, BN_PIECE_LINES);
-	/* The kernels take four lines at a time; in batches, up to thirty-two outputs, or 64 columns. */
+	/* The kernels take four lines at a time; in batches, up to 32 outputs, or 64 columns. */
 	if (n >= 64 && s->n_rows > 1 && w->by_column)
 		n &= ~63U;
 	else if (n >= 32 && s->n_rows > 1)

@@ -8,7 +8,8 @@
  *   HEAD_SLOTS			slots that share a group of rows in registers
  *   HEAD_TILES			from how many slots on bn_head_tiles.h is faster, if ever
  *   struct head_row, head_load(row)	HEAD_COLS elements of the plane
- *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with integers
+ *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with
+ *				integers
  *   head_store(q, i, n_pad, words)	sixteen integers from the i'th on, as head_dot() reads them
  *   head_sum_at(n_pad)		where in q the sum of all integers lies
  *   head_total(sums, q_sum)	the sums of four rows

@@ -18,6 +18,12 @@
 #define BN_NOINLINE	static __attribute__((__noinline__))
 
 /*
+ * BN_UNINIT - behind an array of registers that its function sets in part. Kernels zero variables
+ * first (CONFIG_INIT_STACK_ALL_ZERO), and gcc then keeps such an array in memory.
+ */
+#define BN_UNINIT	__attribute__((__uninitialized__))
+
+/*
  * bn_for_each() - a loop over registers, @n being constant and at most 16. Unrolled, since gcc -O2
  * would keep the loop, and the registers in memory.
  */

@@ -2,9 +2,9 @@
 /*
  * bn_vnni_few.h - products of lines with few rows of activations, behind bn_vnni_ops.h
  *
- * The including file has defined FEW_ROWS: with how many rows of activations, times FEW_GROUP lines,
- * sums fill the registers; FEW_GROUP_4: how many lines with up to four rows; and FEW_TELESCOPED: up
- * to how many rows t1 is telescoped, which takes two sums for each.
+ * The including file has defined FEW_ROWS: with how many rows of activations, times FEW_GROUP
+ * lines, sums fill the registers; FEW_GROUP_4: how many lines with up to four rows; and
+ * FEW_TELESCOPED: up to how many rows t1 is telescoped, which takes two sums for each.
  */
 
 /* The sums of two lines with row @b of activations, which are in the lower half of @sums */
@@ -19,7 +19,7 @@ BN_INLINE void store_two(const struct bn_product *p, __m128i sums, u32 r, u32 b)
 		*y = _mm_cvtsi128_si32(v);
 }
 
-/* Sums of a group of lines from the @r'th on with row @b of activations; of two, also with @b + 1 */
+/* Sums of a group of lines from the @r'th on with row @b of activations; of two, with @b + 1 too */
 BN_INLINE void store_few(const struct bn_product *p, __m128i sums, u32 r, u32 b, u32 last,
 			 const u32 group)
 {
@@ -58,7 +58,8 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 	const u32 shift = telescoped ? 0 : code_shift(packing);
 
 	for (u32 r = 0; r < p->n; r += group) {
-		vec sum[FEW_GROUP * FEW_ROWS], rest[FEW_GROUP_4 * FEW_TELESCOPED];
+		vec rest[FEW_GROUP_4 * FEW_TELESCOPED] BN_UNINIT;
+		vec sum[FEW_GROUP * FEW_ROWS] BN_UNINIT;
 		const s8 *x = p->x + b * p->x_stride;
 		const u8 *w[4], *next[4];
 
@@ -75,7 +76,7 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 			bn_for_each(g, group)
 				bn_prefetch(next[g] + at);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
-				vec packed[4], codes[4];
+				vec packed[4] BN_UNINIT, codes[4] BN_UNINIT;
 
 				bn_for_each(g, group)
 					packed[g] = load(w[g] + at + part * VEC_BYTES);
@@ -129,10 +130,10 @@ FEW(2, FEW_GROUP_4)
 FEW(3, FEW_GROUP_4)
 FEW(4, FEW_GROUP_4)
 #if FEW_ROWS > 4
-FEW(5, 2)
-FEW(6, 2)
-FEW(7, 2)
-FEW(8, 2)
+FEW(5, FEW_GROUP)
+FEW(6, FEW_GROUP)
+FEW(7, FEW_GROUP)
+FEW(8, FEW_GROUP)
 #endif
 
 /* Batches of two and more that are too small for unpacking to memory to pay */

@@ -21,7 +21,8 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 	}
 	for (u32 i = 0; i < t->quads; i += 4) {
 		bn_for_each(k, 4) {
-			vec first = load(codes), second = vectors > 1 ? load(codes + VEC_BYTES) : first;
+			vec first = load(codes);
+			vec second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
 			if (k == 0 || rows <= FETCH_ROWS)
 				prefetch_2nd(next + k * part);

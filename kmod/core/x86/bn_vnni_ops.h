@@ -54,7 +54,7 @@ BN_INLINE u32 times(u32 n, u32 most)
 	return (n + most - 1) / most;
 }
 
-/* How many rows of activations to take next of @left, at most @most: about equally many each time */
+/* How many rows of activations to take next of @left, at most @most: about equally many each */
 BN_INLINE u32 share(u32 left, u32 most)
 {
 	u32 n = times(left, most);
@@ -228,8 +228,8 @@ struct place_sums {
  * @in, @in_stride: what each is multiplied with, by row of activations: the product's own rows if
  *		they hold just that, or @x
  * @configured:	as of struct tile
- * @next, @next_block, @end: columns that come behind those listed, of which the blocks from this one
- *		on are still to be fetched
+ * @next, @next_block, @end: columns that come behind those listed, of which the blocks from this
+ *		one on are still to be fetched
  * @share:	blocks to fetch with each product
  * @sums:	of a tile
  * @packed, @codes: of two vectors of outputs, those of a place at a time
@@ -287,6 +287,13 @@ BN_INLINE struct pair interleave(vec a, vec b, vec c, vec d, const bool high)
 	vec cd = high ? unpack_high_8(c, d) : unpack_low_8(c, d);
 
 	return (struct pair){ unpack_low_16(ab, cd), unpack_high_16(ab, cd) };
+}
+
+/* Those that start at these places from @w on */
+BN_INLINE struct pair interleave_at(const u8 *w, const u32 *at, const bool high)
+{
+	return interleave(load(w + at[0]), load(w + at[1]), load(w + at[2]), load(w + at[3]),
+			  high);
 }
 
 /* The @k'th place of packed bytes; those of t1, one after the other, destroy them */
@@ -362,16 +369,12 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 				prefetch_column(c, w, i + j, block, order);
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
-				const u32 *at = c->at + i;
 
 				bn_for_each(high, 2)
 					add_places(sums->a[high], sums->b[high],
-						   interleave(load(from + at[0]), load(from + at[1]),
-							      load(from + at[2]), load(from + at[3]),
-							      high), x,
-						   interleave(load(from + at[4]), load(from + at[5]),
-							      load(from + at[6]), load(from + at[7]),
-							      high), z, packing);
+						   interleave_at(from, c->at + i, high), x,
+						   interleave_at(from, c->at + i + 4, high), z,
+						   packing);
 				sums++;
 			}
 		}
@@ -415,9 +418,9 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
  * @x:		first activation of the first row
  * @quads:	of activations, a multiple of four
  * @add:	to what is in @sums
- * @next:	what is fetched into the second-level cache meanwhile: of FETCH_PARTS parts, @part bytes
- *		apart, a line in turns, each @step bytes further with each quad. A core waits when it
- *		has asked for more than a dozen lines at once
+ * @next:	what is fetched into the second-level cache meanwhile: of FETCH_PARTS parts, @part
+ *		bytes apart, a line in turns, each @step bytes further with each quad. A core waits
+ *		when it has asked for more than a dozen lines at once
  * @configured:	AMX: rows of activations that the CPU's tiles are configured for, or 0
  */
 struct tile {

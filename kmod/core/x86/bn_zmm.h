@@ -183,7 +183,8 @@ BN_INLINE void add_8(s32 *y, __m256i v)
 /* The bytes in fours: the first four of each 128 bits are then the first 16 bytes, and so on */
 BN_INLINE vec spread(vec v)
 {
-	const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	const __m512i from = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13,
+					       2, 6, 10, 14, 3, 7, 11, 15);
 
 	return (vec)_mm512_permutexvar_epi32(from, (__m512i)v);
 }
