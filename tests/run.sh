@@ -9,7 +9,8 @@
 #   protocol  models of the module's protocols in Spin, searched completely
 #   modules   bitnet.ko compiles without a warning for all kernels
 #   lint      static checks (scripts/lint.sh)
-#   readme    make demo, make install, a model of full size (tests/vm/shape), sections (tests/vm/sections)
+#   readme    make demo, make install, a model of full size (tests/vm/shape), sections (tests/vm/sections);
+#             in a release deadlines beside a load, and an isolated CPU (tests/vm/deadlines, tests/vm/isolated)
 #   mutants   bugs put into the module on purpose are found (tests/mutants); in a release
 #   coverage  how much of the module the tests execute (tests/coverage); in a release
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
@@ -148,6 +149,9 @@ readme_suite() {
 	check "make install and uninstall leave nothing behind" install_is_clean
 	check "a model of b1.58-2B-4T's shape, here and in the module" tests/vm/shape
 	check "FPU sections are short by instructions" tests/vm/sections
+	[ "$BITNET_TEST_SIZE" = release ] || return 0
+	check "10,000 realtime tokens beside a load, none of them late" tests/vm/deadlines
+	check "a worker on a CPU without a tick" tests/vm/isolated
 }
 
 demo_is_golden() {
