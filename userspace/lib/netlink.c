@@ -33,7 +33,9 @@ struct exchange {
 	void *arg;
 	int stop;	/* what @fn returned, if not 0 */
 	int error;	/* negative errno that the kernel answered */
+	int family;
 	bool done;
+	bool gone;	/* the family was taken away */
 };
 
 /**
@@ -83,12 +85,27 @@ void bitnet_nl_close(struct bitnet_nl *nl)
 	free(nl);
 }
 
+/* Tells the controller that our family is gone? */
+static bool is_end_of_family(struct nl_msg *msg, int family)
+{
+	struct nlattr *id;
+
+	if (genlmsg_hdr(nlmsg_hdr(msg))->cmd != CTRL_CMD_DELFAMILY)
+		return false;
+	id = nlmsg_find_attr(nlmsg_hdr(msg), GENL_HDRLEN, CTRL_ATTR_FAMILY_ID);
+	return id && nla_len(id) == 2 && nla_get_u16(id) == family;
+}
+
 static int on_valid(struct nl_msg *msg, void *arg)
 {
 	struct genlmsghdr *hdr = genlmsg_hdr(nlmsg_hdr(msg));
 	struct bitnet_nl_attrs attrs = { 0 };
 	struct exchange *x = arg;
 
+	if (nlmsg_hdr(msg)->nlmsg_type == GENL_ID_CTRL) {
+		x->gone |= is_end_of_family(msg, x->family);
+		return NL_OK;
+	}
 	if (nla_parse(attrs.tb, BITNET_A_MAX, genlmsg_attrdata(hdr, 0), genlmsg_attrlen(hdr, 0),
 		      NULL) < 0)
 		return NL_SKIP;
@@ -150,9 +167,19 @@ static struct nl_msg *new_request(struct bitnet_nl *nl, int cmd)
 	return NULL;
 }
 
+static int unloaded(struct bitnet_error *err)
+{
+	bitnet_error_set(err, ENODEV, "the module was unloaded");
+	bitnet_error_hint(err, "load the module (as root): modprobe bitnet");
+	return -ENODEV;
+}
+
 static int describe(struct bitnet_error *err, int error)
 {
 	switch (error) {
+	case -ENOENT:
+		/* Of the family's number; no request of ours is answered like that. */
+		return unloaded(err);
 	case -EPERM:
 		bitnet_error_set(err, EPERM, "the request needs CAP_NET_ADMIN");
 		bitnet_error_hint(err, "run it as root");
@@ -286,7 +313,8 @@ static int poll_timeout(int64_t end_ns)
  * @timeout_ns: how long; negative: without end
  *
  * Return: what @fn returned if not 0; -ETIME when the time is over (not described in an error);
- * -EINTR when a signal came; -EPERM without CAP_NET_ADMIN.
+ * -EINTR when a signal came; -EPERM without CAP_NET_ADMIN; -ENODEV when the module is unloaded, or
+ * loaded anew: its events go to a group that this socket has not joined.
  */
 int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
 			 int (*fn)(void *arg, int cmd, const struct bitnet_nl_attrs *attrs),
@@ -294,11 +322,15 @@ int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
 {
 	int64_t end_ns = now_ns() + timeout_ns;
 	static const struct bitnet_nl_attrs none;
-	struct exchange x = { .fn = fn, .arg = arg };
+	struct exchange x = { .fn = fn, .arg = arg, .family = nl->family };
 	struct pollfd p = { .fd = nl_socket_get_fd(nl->sock), .events = POLLIN };
 	struct nl_cb *cb;
-	int group, ret, failed = 0;
+	int group, control, ret, failed = 0;
 
+	/* Before the group is looked for, so that no unloading is missed. */
+	control = genl_ctrl_resolve_grp(nl->sock, "nlctrl", "notify");
+	if (control >= 0)
+		nl_socket_add_membership(nl->sock, control);
 	group = genl_ctrl_resolve_grp(nl->sock, BITNET_GENL_NAME, BITNET_GENL_MCGRP_EVENTS);
 	if (group < 0)
 		return bitnet_error_set(err, ENODEV, "no netlink group '%s': is the module loaded?",
@@ -316,7 +348,7 @@ int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
 	nl_cb_set(cb, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, accept_any, NULL);
 	nl_socket_set_nonblocking(nl->sock);
 
-	while (!x.stop) {
+	while (!x.stop && !x.gone) {
 		ret = poll(&p, 1, timeout_ns < 0 ? -1 : poll_timeout(end_ns));
 		if (ret < 0) {
 			failed = -errno;
@@ -337,6 +369,10 @@ int bitnet_nl_listen_for(struct bitnet_nl *nl, int64_t timeout_ns,
 	}
 	nl_cb_put(cb);
 	nl_socket_drop_membership(nl->sock, group);
+	if (control >= 0)
+		nl_socket_drop_membership(nl->sock, control);
+	if (x.gone && !x.stop)
+		return unloaded(err);
 	return x.stop ? x.stop : failed;
 }
 
