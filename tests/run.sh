@@ -11,6 +11,8 @@
 #   lint      static checks (scripts/lint.sh)
 #   readme    make demo, make install, a model of full size (tests/vm/shape), sections (tests/vm/sections);
 #             in a release deadlines beside a load, and an isolated CPU (tests/vm/deadlines, tests/vm/isolated)
+#   cells     programs of tests/device in guests unlike the beds: fewer or more CPUs, older ones, other clocks
+#             (tests/vm/cells)
 #   mutants   bugs put into the module on purpose are found (tests/mutants); in a release
 #   coverage  how much of the module the tests execute (tests/coverage); in a release
 #   vm        tests/device and tests/fault inside kernels: uml-debug uml 6.12-cloud 6.12-rt 6.1-amd64;
@@ -207,6 +209,12 @@ vm_suite() { # bed
 	tests/vm/run "$bed" --tool "$plain/bitnetctl" "${args[@]}" --file "$list:/tests/list" --log "$logs/$bed" \
 		--env "BITNET_TEST_TIMEOUT=$limit" ${BITNET_TEST_SECONDS:+--env "BITNET_TEST_SECONDS=$BITNET_TEST_SECONDS"} \
 		--timeout "${whole:-$((limit * 5))}" --script tests/vm/programs || status=$?
+	judge_guest "$bed" "$status"
+}
+
+# What a guest's end and its kernel log say.
+judge_guest() { # log status
+	local log=$1 status=$2
 	echo
 	echo "#@ begin guest"
 	case $status in
@@ -216,9 +224,9 @@ vm_suite() { # bed
 	*) echo "ok 1 - the guest ended" ;;
 	esac
 	# A program's failure hides that of the gate in the exit status.
-	if [ ! -s "$logs/$bed.dmesg" ]; then
+	if [ ! -s "$logs/$log.dmesg" ]; then
 		echo "not ok 2 - there is a kernel log"
-	elif tests/vm/gate <"$logs/$bed.dmesg" >"$work/out"; then
+	elif tests/vm/gate <"$logs/$log.dmesg" >"$work/out"; then
 		echo "ok 2 - the kernel log is clean"
 	else
 		echo "not ok 2 - the kernel log is clean"
@@ -226,6 +234,36 @@ vm_suite() { # bed
 	fi
 	echo 1..2
 	echo "#@ end guest 0"
+}
+
+# Guests of tests/vm/cells.
+cells_suite() {
+	local cell bed when options programs f name status args list=$work/list
+	while IFS=';' read -r cell bed when options programs; do
+		case $cell in '' | '#'*) continue ;; esac
+		read -r bed when <<<"$bed $when"
+		[ "$when" = ci ] || [ "$BITNET_TEST_SIZE" = release ] || continue
+		: >"$list"
+		args=()
+		for name in $programs; do
+			# shellcheck disable=SC2053 # a pattern
+			[[ $name@$cell == ${pattern:-*} ]] || continue
+			case $name in
+			*.sh) args+=(--file "tests/device/$name") ;;
+			*) args+=(--file "$plain/tests/device/$name") ;;
+			esac
+			echo "$name" >>"$list"
+		done
+		[ -s "$list" ] || continue
+		check "module builds for $cell" scripts/build-module.sh "$bed"
+		rm -f "$logs/$cell.dmesg"
+		status=0
+		# The options are words of the shell, some of them quoted.
+		eval "tests/vm/run $bed $options" '--tool "$plain/bitnetctl" "${args[@]}" --file "$list:/tests/list"' \
+			'--env "BITNET_CELL=$cell" --env "BITNET_TEST_SECONDS=${BITNET_TEST_SECONDS:-0}"' \
+			'--log "$logs/$cell" --timeout $((limit * 2)) --script tests/vm/programs' || status=$?
+		judge_guest "$cell" "$status"
+	done <tests/vm/cells
 }
 
 # Runs one suite; leaves "PASSED FAILED SKIPPED" and what there is to say in the suite's folder.
@@ -243,6 +281,7 @@ run_suite() {
 	modules) modules_suite ;;
 	lint) scripts/lint.sh ;;
 	readme) readme_suite ;;
+	cells) cells_suite ;;
 	mutants | coverage) program "$suite" "tests/$suite/run.sh" ;;
 	*) vm_suite "$suite" ;;
 	esac >>"$log" 2>&1 </dev/null
@@ -327,7 +366,7 @@ ready() { # suite
 	local needs other
 	case $1 in
 	build | kernels) return 0 ;;
-	modules | readme | uml* | mutants | coverage) needs='build kernels' ;;
+	modules | readme | cells | uml* | mutants | coverage) needs='build kernels' ;;
 	*) needs=build ;;
 	esac
 	for other in "${suites[@]}" "${running[@]}"; do
@@ -367,9 +406,9 @@ main() {
 		all) if [ "$BITNET_TEST_SIZE" = release ]; then
 			# What completes most rows of the plan first
 			suites+=(build kernels uml-debug 6.12-cloud unit cli golden lint abi modules uml 6.1-amd64
-				 6.12-rt fuzz protocol checkasm readme $more ${beds#*6.1-amd64})
+				 6.12-rt cells fuzz protocol checkasm readme $more ${beds#*6.1-amd64})
 		     else
-			suites+=(build kernels ${beds%% *} $host_suites lint modules readme ${beds#* } $more)
+			suites+=(build kernels ${beds%% *} $host_suites lint modules readme cells ${beds#* } $more)
 		     fi ;;
 		host) suites+=(build $host_suites) ;;
 		vm) suites+=($beds) ;;
@@ -377,7 +416,7 @@ main() {
 		esac
 	done
 	for suite in "${suites[@]}"; do
-		case " build kernels $host_suites modules lint readme mutants coverage $(scripts/kernels.sh list | tr '\n' ' ') " in
+		case " build kernels $host_suites modules lint readme cells mutants coverage $(scripts/kernels.sh list | tr '\n' ' ') " in
 		*" $suite "*) ;;
 		*) die "no suite '$suite'" ;;
 		esac
@@ -392,7 +431,7 @@ main() {
 	esac
 	case " ${suites[*]} " in
 	*" build "*) ;;
-	*" uml"* | *" 6."* | *" x86"* | *" mutants "* | *" coverage "*) quietly "${make_plain[@]}" ;;
+	*" cells "* | *" uml"* | *" 6."* | *" x86"* | *" mutants "* | *" coverage "*) quietly "${make_plain[@]}" ;;
 	esac
 	rest=()
 	for suite in "${suites[@]}"; do
