@@ -41,6 +41,32 @@ for file in "${bad[@]}"; do
 done
 ok "pack has made nothing" [ ! -e never ]
 
+# None costs more than a second of CPU time, nor 64 MiB beyond what the tool itself takes. With the plain
+# tool: the sanitizer's own memory is of another order.
+plain=$src/build/check/bitnetctl
+cost() { # command...: prints its CPU time in ms and the most memory it had in KiB
+	python3 -c 'import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+usage = os.wait4(child.pid, 0)[2]
+print(int((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss)' "$@"
+}
+if [ -x "$plain" ]; then
+	read -r _ base < <(cost "$plain" version)
+	most_ms=0 most_kib=0
+	for file in "${bad[@]}"; do
+		for verb in show "run -p x -n 3 --engine=local" "pack -o never"; do
+			read -ra words <<<"$verb"
+			read -r ms kib < <(cost "$plain" "${words[0]}" ./"$file" "${words[@]:1}" -q)
+			if [ "$ms" -gt $most_ms ]; then most_ms=$ms; fi
+			if [ $((kib - base)) -gt $most_kib ]; then most_kib=$((kib - base)); fi
+		done
+	done
+	ok "no bad file takes more than a second: $most_ms ms" [ "$most_ms" -le 1000 ]
+	ok "  nor more than 64 MiB: $most_kib KiB" [ "$most_kib" -le 65536 ]
+else
+	skip "what bad files cost" "there is no $plain"
+fi
+
 # A flipped bit is found by those that look at all weights; running must not crash.
 for at in 300000 1500000 3000000; do
 	cp good.image flipped

@@ -74,9 +74,65 @@ for how in error=EIO error=EACCES; do
 	like "$status:$err" "^[123]:bitnetctl: " "a model whose file gives ${how#*=}: an error, in words"
 done
 
+# What is read comes in small pieces, or ends in the middle.
+slowly() { # file: a byte at a time at first, in small pieces then
+	head -c 40 "$1" | while IFS= read -r -d '' -n 1 byte; do printf %s "$byte"; sleep 0.001; done
+	dd if="$1" bs=1 skip=40 count=200 status=none
+	tail -c +241 "$1" | dd bs=37 status=none
+}
+bitnetctl latency --compare a b >whole.txt
+slowly a >a.again
+ok "(what is written slowly is the same)" cmp a a.again
+run bash -c "$(declare -f slowly); \"\$1\" latency --compare <(slowly a) b" - "$bitnetctl"
+is "$status:$(diff <(sed 1,4d whole.txt) <(sed 1,4d <<<"$out") | grep -c '^[<>] *[a-z ]*[0-9]')" 0:0 "a recording that comes byte by byte" || diag "$err"
+for n in 0 1 100 $(($(stat -c %s a) - 2)); do
+	head -c "$n" a >short
+	fails 1 "short" "a recording that ends after $n bytes" bitnetctl latency --compare short b -q
+done
+text=$(printf 'Once upon a time' | bitnetctl run "$model" --engine=local -q --temp 0 -n 8 -p - 2>&1)
+is "$(for c in O n c e ' ' u p o n ' ' a ' ' t i m e; do printf %s "$c"; sleep 0.002; done |
+	bitnetctl run "$model" --engine=local -q --temp 0 -n 8 -p - 2>&1)" "$text" "a prompt that comes byte by byte"
+
+# No terminal, or one that nobody knows: each verb that draws or tells of its progress prints plain lines.
+drawing="chat $model --engine=local;verify $model --engine=local -n 2;latency $model --engine=local -n 4"
+drawing="$drawing;pack $model -o packed;run $model --engine=local -p Once -n 4 --temp 0;top --replay none"
+for term in '' nonsense; do
+	while read -r -d ';' verb; do
+		# shellcheck disable=SC2086 # words
+		run env -u TERM ${term:+TERM=$term} "$bitnetctl" $verb
+		like "$status" "^[01]$" "TERM='$term', ${verb%% *}: ends"
+		unlike "$out$err" $'[\e\r]' "  without control characters"
+	done <<<"${drawing#"${term:+${drawing%;run*};}"};"
+done
+
 # No permission, no folder, no space for a name.
 fails 1 "cannot write beside it" "pack into a folder that is not there" bitnetctl pack "$model" -o none/file -q
 fails 1 "none/plot" "latency --svg into a folder that is not there" bitnetctl latency --compare a b --svg none/plot -q
+
+# (Root may do anything, but not without its capabilities.)
+ordinary() {
+	if [ "$(id -u)" = 0 ]; then
+		setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all "$@"
+	else
+		"$@"
+	fi
+}
+if [ "$(id -u)" != 0 ] || ordinary true 2>/dev/null; then
+	cp "$model" secret.gguf
+	mkdir locked
+	chmod 000 secret.gguf
+	chmod 500 locked
+	for verb in "run -p x --engine=local" show "pack -o never"; do
+		read -ra words <<<"$verb"
+		fails 3 "secret.gguf: Permission denied" "${words[0]}: a file that one may not read" \
+			ordinary "$bitnetctl" "${words[0]}" ./secret.gguf "${words[@]:1}" -q
+	done
+	fails 3 "locked/" "pack into a folder where one may not write" ordinary "$bitnetctl" pack "$model" -o locked/file -q
+	fails 3 "locked/" "latency --svg, too" ordinary "$bitnetctl" latency --compare a b --svg locked/plot -q
+	is "$(ls locked)" "" "  leaves nothing there"
+else
+	skip "no permission" "this root keeps its capabilities"
+fi
 
 # Nobody reads.
 for verb in "show $model" "info --engine=local" help; do

@@ -116,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #include <limits.h>
 #include <stdio.h>
 
+#include "limits.h"
 #include "size.h"
 #include "tap.h"
 
@@ -234,6 +235,13 @@ static size_t mutate(uint8_t *p, size_t len)
 	}
 }
 
+static void within_limits(const uint8_t *data, size_t len)
+{
+	limits_begin();
+	run(data, len);
+	limits_end();
+}
+
 int main(void)
 {
 	long n = t_size(200000, 20000000), done_n;
@@ -241,7 +249,7 @@ int main(void)
 
 	read_corpus();
 	for (int i = 0; i < n_files; i++)
-		run(files[i].data, files[i].len);
+		within_limits(files[i].data, files[i].len);
 	ok(n_files > 0, "%d files of the corpus", n_files);
 	for (done_n = 0; t_more(done_n, n, "mutated files"); done_n++) {
 		int from = next_random() % n_files;
@@ -250,8 +258,9 @@ int main(void)
 		memcpy(input, files[from].data, len);
 		for (int j = next_random() % 6; j >= 0; j--)
 			len = mutate(input, len);
-		run(input, len);
+		within_limits(input, len);
 	}
+	limits_check();
 	ok(true, "%ld mutations of them", done_n);
 	for (int i = 0; i < n_files; i++)
 		free(files[i].data);

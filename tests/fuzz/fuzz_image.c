@@ -24,6 +24,7 @@
 #include "../device/device.h"
 #include "bn_image.h"
 #include "image.h"
+#include "limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -289,6 +290,13 @@ static size_t mutate(uint8_t *p, size_t len, size_t head)
 	return len;
 }
 
+static void within_limits(const uint8_t *data, size_t len)
+{
+	limits_begin();
+	LLVMFuzzerTestOneInput(data, len);
+	limits_end();
+}
+
 int main(int argc, char **argv)
 {
 	struct bitnet_image_header h;
@@ -312,14 +320,14 @@ int main(int argc, char **argv)
 		is(bitnet_image_check(&image, &err), 0, "%s is sound%s%s", files[k].name,
 		   err.msg[0] ? ": " : "", err.msg);
 		n_computed = 0;
-		LLVMFuzzerTestOneInput(files[k].data, files[k].len);
+		within_limits(files[k].data, files[k].len);
 		is(n_computed, 1, "and can be computed with");
 	}
 
 	n_accepted = 0;
 	for (k = 0; k < n_files; k++)
 		for (len = 0; len < files[k].len; len += len < files[k].head ? 1 : 509, cut++)
-			LLVMFuzzerTestOneInput(files[k].data, len);
+			within_limits(files[k].data, len);
 	is(n_accepted, 0, "none of %lu cut-off images is accepted", cut);
 
 	n_accepted = n_computed = 0;
@@ -336,10 +344,11 @@ int main(int argc, char **argv)
 				h.digest = bitnet_image_digest(&h, p);
 			memcpy(p, &h, sizeof(h));
 		}
-		LLVMFuzzerTestOneInput(p, len);
+		within_limits(p, len);
 	}
 	ok(n_accepted > i / 50 && n_accepted < i, "%lu mutations: %lu accepted, all computed: %lu",
 	   i, n_accepted, n_computed);
+	limits_check();
 	if (engine)
 		bitnet_engine_close(engine);
 	free(p);
