@@ -92,7 +92,7 @@ int main(void)
 	/* What takes about 10 seconds, but enough to mean something. */
 	n = t_is_release() ? 100000 : 10000000000ULL / (span + 500000);
 	if (!t_is_release())
-		n = n < 40 ? 40 : n > 500 ? 500 : n;
+		n = n < 40 ? 40 : n > 1000 ? 1000 : n;
 	diag("a round takes %llu us; %u kills", (unsigned long long)span / 1000, n);
 
 	for (i = 0; t_more(i, n, "kills"); i++) {

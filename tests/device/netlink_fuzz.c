@@ -153,7 +153,7 @@ static int fuzz(unsigned int n, bool admin)
 
 static unsigned int messages(void)
 {
-	return t_size(t_is_uml() ? 6000 : 4000, 2000000);
+	return t_size(t_is_uml() ? 20000 : 4000, 2000000);
 }
 
 static int fuzz_as_user(void *arg)
