@@ -342,6 +342,7 @@ cut_short() {
 		passed=$((passed + p - s)) failed=$((failed + f)) skipped=$((skipped + s))
 		printf '%-12s %5d passed %4d failed %4d skipped  cut short, after %s\n' "$suite" $((p - s)) "$f" "$s" \
 			"$(awk '/^#@ end/ { last = $3 } END { print last }' "$logs/$suite.log")"
+		echo "#@ cut short" >>"$logs/$suite.log"
 		unset "running[$pid]"
 	done
 	[ ${#suites[@]} = 0 ] || echo "not begun: ${suites[*]}"
