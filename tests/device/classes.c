@@ -8,6 +8,7 @@
 #define LONG	400		/* tokens of a prompt; less where vectors are emulated */
 #define MS	1000000ULL
 #define N_SESSIONS	60
+#define LATER	(1000 * 1000 * MS)	/* whatever a step is thought to take, that is enough */
 
 static uint32_t prompt[LONG], n_long = LONG;
 static struct t_result results[4], alone;
@@ -259,9 +260,9 @@ static void check_parked(void)
 	for (round = 0; round < 5; round++) {
 		must(t_session_rewind(c.fd, c.session, 0));
 		must(t_session_rewind(c.fd, other, 0));
-		jobs[0] = realtime(c.session, 200, 1000 * MS, 1000 * MS, 1);
-		jobs[1] = realtime(c.session, 2, 1000 * MS, 1000 * MS, 2);
-		jobs[2] = realtime(other, 9, 1000 * MS, 1000 * MS, 3);
+		jobs[0] = realtime(c.session, 200, LATER, LATER, 1);
+		jobs[1] = realtime(c.session, 2, LATER, LATER, 2);
+		jobs[2] = realtime(other, 9, LATER, LATER, 3);
 		must(t_submit(c.fd, jobs, 3, NULL));
 		while (t_stats(c.fd).out_parked < 2)
 			t_sleep_ns(MS);
