@@ -14,11 +14,11 @@
 #include "crew.h"
 
 /*
- * Times to spin before sleeping, in pauses of about 60 ns: for another's last tile, which takes
- * some microseconds; and for the next step, which follows as soon as the results are taken. A futex
- * wake-up takes 5 us natively and ten times that in a virtual machine.
+ * Times to spin before sleeping, in pauses of about 60 ns: for another's last tile, which takes up
+ * to 20 us; and for the next step, which follows as soon as the results are taken. A futex wake-up
+ * takes 5 us natively and ten times that in a virtual machine.
  */
-#define SPIN_PHASE	200
+#define SPIN_PHASE	1000
 #define SPIN_STEP	1000
 
 /* The door: who is inside with the step, and whether it is open. */
