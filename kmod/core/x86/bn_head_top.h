@@ -64,15 +64,45 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 		memcpy(l1, &nan, sizeof(nan));
 }
 
-/* Rows @r .. @r + 3 with slots @slot .. @slot + @slots - 1 */
-BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 slots)
+/*
+ * struct head_four - four rows of the plane: @first and those @apart, twice and three times as far
+ * on, as far as there are @n
+ * @next:	those of the next group, which are fetched
+ */
+struct head_four {
+	u32 first, apart, n, next;
+};
+
+BN_INLINE const u8 *head_row_of(const struct bn_head *p, const struct head_four *g, u32 k)
 {
-	const struct bn_rows row = bn_rows((const u8 *)p->high, (u32)p->row_bytes, p->n, r);
-	/* The next rows, in the order in which they lie: see struct ahead of bn_avx2.h. */
-	const u8 *next = row.a + (size_t)BN_GROUP * p->row_bytes;
+	return (const u8 *)p->high +
+	       (g->first + (k < g->n ? k : g->n - 1) * (size_t)g->apart) * p->row_bytes;
+}
+
+/* To where they belong */
+BN_INLINE void head_scatter(const struct bn_head *p, const struct head_four *g, u32 slot,
+			    __m128i sums)
+{
+	float *y = p->y + slot * p->y_stride + g->first, scale[4] = { 0 }, logits[4];
+
+	for (u32 k = 0; k < g->n; k++)
+		scale[k] = p->scale[g->first + k * g->apart];
+	head_logits(logits, sums, p->step[slot], scale, 4);
+	for (u32 k = 0; k < g->n; k++)
+		y[k * g->apart] = logits[k];
+}
+
+/* With slots @slot .. @slot + @slots - 1 */
+BN_INLINE void head_group(const struct bn_head *p, const struct head_four *g, u32 slot,
+			  const u32 slots)
+{
+	const struct bn_rows row = {
+		head_row_of(p, g, 0), head_row_of(p, g, 1),
+		head_row_of(p, g, 2), head_row_of(p, g, 3),
+	};
+	const size_t ahead = (g->next - g->first) * p->row_bytes;
 	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
 	struct head_sum sum[4 * HEAD_SLOTS];
-	u32 left = p->n - r;
 
 	bn_for_each(k, 4 * slots)
 		sum[k] = head_zero();
@@ -81,8 +111,7 @@ BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 sl
 		const u8 *const rows[4] = { row.a + at, row.b + at, row.c + at, row.d + at };
 
 		if (HEAD_COLS == 64 || !(at & 63))
-			for (u32 line = 0; line < BN_GROUP; line++)
-				bn_prefetch(next + BN_GROUP * at + line * 64);
+			bn_prefetch_rows(&row, at + ahead);
 		bn_for_each(k, 4) {
 			const struct head_row w = head_load(rows[k]);
 
@@ -95,21 +124,37 @@ BN_INLINE void head_group(const struct bn_head *p, u32 r, u32 slot, const u32 sl
 		s32 q_sum;
 
 		memcpy(&q_sum, q + s * p->x_stride + head_sum_at(p->n_pad), sizeof(q_sum));
-		head_logits(p->y + (slot + s) * p->y_stride + r, head_total(sum + 4 * s, q_sum),
-			    p->step[slot + s], p->scale + r, left);
+		head_scatter(p, g, slot + s, head_total(sum + 4 * s, q_sum));
+	}
+}
+
+/*
+ * A row of each quarter at a time, so that there are four long streams to read, which is what
+ * prefetchers are best at; behind a quarter's last row comes that of the next call. Then what is
+ * left.
+ */
+BN_INLINE void head_all(const struct bn_head *p, u32 slot, const u32 slots)
+{
+	struct head_four g = { .apart = p->n / 4, .n = 4 };
+
+	for (; g.first < p->n / 4; g.first++) {
+		g.next = g.first + 1 < g.apart ? g.first + 1 : g.first + 1 + 3 * g.apart;
+		head_group(p, &g, slot, slots);
+	}
+	if (p->n % 4) {
+		g = (struct head_four){ p->n - p->n % 4, 1, p->n % 4, p->n };
+		head_group(p, &g, slot, slots);
 	}
 }
 
 BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
 {
-	for (u32 r = 0; r < p->n; r += BN_GROUP)
-		head_group(p, r, slot, 1);
+	head_all(p, slot, 1);
 }
 
 BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
 {
-	for (u32 r = 0; r < p->n; r += BN_GROUP)
-		head_group(p, r, slot, HEAD_SLOTS);
+	head_all(p, slot, HEAD_SLOTS);
 }
 
 #ifndef HEAD_TILES

@@ -44,25 +44,6 @@ struct bn_rows {
 };
 
 /**
- * bn_rows() - the group of rows that starts at row @r
- *
- * Behind the last row the last one is repeated: the kernels compute full groups, and store what is
- * wanted.
- */
-BN_INLINE struct bn_rows bn_rows(const u8 *w, u32 row_bytes, u32 rows, u32 r)
-{
-	const u8 *row = w + (size_t)r * row_bytes;
-	u32 left = rows - r;
-
-	return (struct bn_rows){
-		row,
-		row + (left > 1 ? (size_t)row_bytes : 0),
-		row + (left > 2 ? 2 * (size_t)row_bytes : (size_t)(left - 1) * row_bytes),
-		row + (left > 3 ? 3 * (size_t)row_bytes : (size_t)(left - 1) * row_bytes),
-	};
-}
-
-/**
  * bn_prefetch_bytes() - how far ahead to prefetch: whole groups of rows, at least 2 KiB
  *
  * So the lines fetched are those that the same four pointers will read: one fetch for each line.
