@@ -61,7 +61,7 @@ support_objs := $(patsubst tests/support/%.c,$O/tests/support/%.o,$(wildcard tes
 
 host_tests   := $(foreach kind,unit golden abi fuzz,$(patsubst %.c,$O/%,$(wildcard tests/$(kind)/*.c)))
 host_tests   += $(if $(wildcard tests/checkasm/*.c),$O/tests/checkasm/checkasm $O/tests/checkasm/checkasm-emulated)
-device_tests := $(foreach kind,device fault,$(patsubst %.c,$O/%,$(wildcard tests/$(kind)/*.c)))
+device_tests := $(foreach kind,device fault vm,$(patsubst %.c,$O/%,$(wildcard tests/$(kind)/*.c)))
 
 .PHONY: all
 all: $(if $(wildcard userspace/bitnetctl.c),$O/bitnetctl) $O/libbitnet.a $O/$(SONAME) ## the tool and the library, in build/
