@@ -103,6 +103,49 @@ static void check_prefill(void)
 	t_client_close(&c);
 }
 
+/* Weights of t_slow that a step of many rows reads, all of them once: 2 bits each. */
+static uint64_t step_bytes(void)
+{
+	const struct t_shape *s = &t_slow;
+	uint64_t heads = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
+
+	return s->n_layers * s->hidden * (2 * heads + 2 * kv + 3 * s->ffn) / 4;
+}
+
+/* Nobody waits for what a step computes any more: it is left in the middle. */
+static void check_abandon(void)
+{
+	static uint32_t prompt[1000];
+	unsigned int i, left = 0, rounds = 8;
+	uint64_t before, bytes = 0, wait;
+	struct bitnet_job job;
+	struct t_client c;
+
+	t_client_open(&c, &slow, 16);
+	job = t_generate(c.session, prompt, ARRAY_SIZE(prompt), 10, 1);
+	for (i = 0; i < rounds; i++) {
+		if (t_submit(c.fd, &job, 1, NULL))
+			bail("SUBMIT");
+		t_sleep_ns((i + 1) * 3000000);
+		before = t_stats(c.fd).out_weight_bytes;
+		if (t_cancel(c.fd, 1, NULL) || t_collect(&c.ring, results, 1, 1))
+			bail("CANCEL");
+		/* The step is charged when all have left it; none may have been in flight. */
+		for (wait = 0; wait < 1000; wait++) {
+			bytes = t_stats(c.fd).out_weight_bytes;
+			if (bytes != before)
+				break;
+			t_sleep_ns(1000000);
+		}
+		left += bytes % step_bytes() != 0;
+		t_client_close(&c);
+		t_client_open(&c, &slow, 16);
+		job.session_id = c.session;
+	}
+	ok(left, "%u of %u steps were left in the middle", left, rounds);
+	t_client_close(&c);
+}
+
 /* After a cancelled job the session goes on exactly where it was. */
 static void check_state(void)
 {
@@ -147,6 +190,7 @@ int main(void)
 	tiny = t_image_random(&t_tiny);
 	check_states();
 	check_prefill();
+	check_abandon();
 	check_state();
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
