@@ -152,7 +152,7 @@ static void check_state(void)
 	static struct t_result want;
 	struct bitnet_job job;
 	struct t_client c;
-	unsigned int i, wrong = 0, n = t_size(40, 2000), done_before = 0;
+	unsigned int i, wrong = 0, n = t_size(t_is_fast() ? 500 : 40, 10000), done_before = 0;
 	uint64_t seed = 5;
 
 	t_client_open(&c, &tiny, 256);

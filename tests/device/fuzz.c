@@ -2016,7 +2016,7 @@ int main(int argc, char **argv)
 	if (!n && !t_is_uml() && !t_is_release())
 		skip_all("too slow for an emulated CPU; fuzz_threads runs there");
 	if (!n)
-		n = t_size(208, t_is_uml() ? 40000 : 2000);
+		n = t_size(t_is_fast() ? 832 : 208, t_is_uml() ? 40000 : 2000);
 	random = b.seed;
 	for (done_n = 0; !failed && !leaks && t_more(done_n, n, "sequences"); done_n += BATCH) {
 		/* Seeds of one parity, half of a pair of batches each. */

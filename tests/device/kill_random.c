@@ -89,10 +89,9 @@ int main(void)
 	image = t_image_random(&t_tiny);
 	fflush(stdout);
 	span = round_ns();
-	/* What takes about 10 seconds, but enough to mean something. */
-	n = t_is_release() ? 100000 : 10000000000ULL / (span + 500000);
-	if (!t_is_release())
-		n = n < 40 ? 40 : n > 1000 ? 1000 : n;
+	/* Elsewhere what takes about 5 seconds, but enough to mean something. */
+	n = 5000000000ULL / (span + 500000);
+	n = t_size(t_is_fast() ? 2000 : n < 40 ? 40 : n > 500 ? 500 : n, 100000);
 	diag("a round takes %llu us; %u kills", (unsigned long long)span / 1000, n);
 
 	for (i = 0; t_more(i, n, "kills"); i++) {

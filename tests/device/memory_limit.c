@@ -134,7 +134,7 @@ static long long charged(void)
 
 int main(void)
 {
-	const unsigned int rounds = t_size(t_is_uml() ? 4 : 1, 1000);
+	const unsigned int rounds = t_size(t_is_fast() ? 100 : t_is_uml() ? 4 : 1, 10000);
 	unsigned int i, refused = 0, killed = 0, leaks = 0;
 	const char *why = group_init();
 	struct t_leaks before = t_leaks_start();

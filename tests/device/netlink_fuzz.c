@@ -153,7 +153,7 @@ static int fuzz(unsigned int n, bool admin)
 
 static unsigned int messages(void)
 {
-	return t_size(t_is_uml() ? 20000 : 4000, 2000000);
+	return t_size(t_is_fast() ? 50000 : t_is_uml() ? 10000 : 4000, 5000000);
 }
 
 static int fuzz_as_user(void *arg)

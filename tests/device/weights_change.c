@@ -36,7 +36,7 @@ static void *scribble(void *arg)
 
 static void check_scribbled(struct t_client *c, struct t_client *witness)
 {
-	unsigned int n = t_size(t_is_uml() ? 60 : 6, 100000), i, k, bad = 0;
+	unsigned int n = t_size(t_is_fast() ? 1000 : t_is_uml() ? 60 : 6, 100000), i, k, bad = 0;
 	static struct t_result r;
 	struct bitnet_job job;
 	pthread_t thread;
