@@ -75,10 +75,18 @@ for how in error=EIO error=EACCES; do
 done
 
 # What is read comes in small pieces, or ends in the middle.
-slowly() { # file: a byte at a time at first, in small pieces then
-	head -c 40 "$1" | while IFS= read -r -d '' -n 1 byte; do printf %s "$byte"; sleep 0.001; done
-	dd if="$1" bs=1 skip=40 count=200 status=none
-	tail -c +241 "$1" | dd bs=37 status=none
+slowly() { # [file]: a byte at a time at first, each after the one before has been read; in small pieces then
+	python3 -c 'import array, fcntl, os, select, stat, sys, termios, time
+data = (open(sys.argv[1], "rb") if len(sys.argv) > 1 else sys.stdin.buffer).read()
+pipe = stat.S_ISFIFO(os.fstat(1).st_mode)
+gone = select.poll()
+gone.register(1, 0)
+left = array.array("i", [0])
+at = 0
+while at < len(data):
+	at += os.write(1, data[at:at + (1 if at < 240 else 37)])
+	while pipe and at < 40 and not gone.poll(0) and not fcntl.ioctl(1, termios.FIONREAD, left) and left[0]:
+		time.sleep(0.0002)' "$@"
 }
 bitnetctl latency --compare a b >whole.txt
 slowly a >a.again
@@ -89,17 +97,19 @@ for n in 0 1 100 $(($(stat -c %s a) - 2)); do
 	head -c "$n" a >short
 	fails 1 "short" "a recording that ends after $n bytes" bitnetctl latency --compare short b -q
 done
-text=$(printf 'Once upon a time' | bitnetctl run "$model" --engine=local -q --temp 0 -n 8 -p - 2>&1)
-is "$(for c in O n c e ' ' u p o n ' ' a ' ' t i m e; do printf %s "$c"; sleep 0.002; done |
-	bitnetctl run "$model" --engine=local -q --temp 0 -n 8 -p - 2>&1)" "$text" "a prompt that comes byte by byte"
+text=$(printf 'Once upon a time' | bitnetctl run "$model" - --engine=local -q --temp 0 -n 8)
+like "$text" "^, there was a little girl" "a prompt from a pipe"
+is "$(printf 'Once upon a time' | slowly | bitnetctl run "$model" - --engine=local -q --temp 0 -n 8)" "$text" \
+	"a prompt that comes byte by byte"
 
-# No terminal, or one that nobody knows: each verb that draws or tells of its progress prints plain lines.
+# No terminal, whatever its name is said to be: each verb that draws or tells of its progress prints plain lines.
 drawing="chat $model --engine=local;verify $model --engine=local -n 2;latency $model --engine=local -n 4"
-drawing="$drawing;pack $model -o packed;run $model --engine=local -p Once -n 4 --temp 0;top --replay none"
-for term in '' nonsense; do
+drawing="$drawing;pack $model -o packed;run $model --engine=local -p Once -n 4 --temp 0;top --replay five.jsonl"
+python3 "$cli/recording.py" 5 >five.jsonl
+for term in '' nonsense xterm; do
 	while read -r -d ';' verb; do
 		# shellcheck disable=SC2086 # words
-		run env -u TERM ${term:+TERM=$term} "$bitnetctl" $verb
+		run timeout 100 env -u TERM ${term:+TERM=$term} "$bitnetctl" $verb
 		like "$status" "^[01]$" "TERM='$term', ${verb%% *}: ends"
 		unlike "$out$err" $'[\e\r]' "  without control characters"
 	done <<<"${drawing#"${term:+${drawing%;run*};}"};"
