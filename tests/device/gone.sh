@@ -23,6 +23,8 @@ skip() { # text why
 	echo "ok $n - $1 # SKIP $2"
 }
 run() { # to be interfered with: begun when the first lines of it are there
+	# Not those of the run before: the shell that becomes the tool opens the file when it gets to it.
+	: >gone.out
 	bitnetctl run "$model" --engine=device -q --json --stream --temp 0 --ignore-eos -n 400 -p Once >gone.out 2>gone.err &
 	pid=$!
 	tries=0
