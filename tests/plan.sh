@@ -68,7 +68,7 @@ while IFS=';' read -r row claim tests ci release; do
 	done
 	reached=$(printf %s "$reached" | figures)
 	if [ "$result" = pass ] && [ -n "$lacking" ]; then result='not run'; fi
-	if [ "$result" = pass ] && [[ $reached == *' of '* ]]; then result=short short="$short $row"; fi
+	if [ "$result" = pass ] && [[ $reached =~ [0-9]\ of\ [0-9] ]]; then result=short short="$short $row"; fi
 	[ "$result" = pass ] || [ "$result" = short ] || missed="$missed $row"
 	[ "$size" = release ] && planned=$release || planned=$ci
 	printf '%-3s %-48s %-7s %s\n' "$row" "${claim# }" "$result" "${reached:-${planned# }}"
