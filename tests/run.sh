@@ -206,7 +206,7 @@ vm_suite() { # bed
 	done
 	[ -s "$list" ] || return 0
 	rm -f "$logs/$bed.dmesg"
-	tests/vm/run "$bed" --tool "$plain/bitnetctl" "${args[@]}" --file "$list:/tests/list" --log "$logs/$bed" \
+	tests/vm/run "$bed" --tool "$plain/bitnetctl" --file tests/tap.sh "${args[@]}" --file "$list:/tests/list" --log "$logs/$bed" \
 		--env "BITNET_TEST_TIMEOUT=$limit" ${BITNET_TEST_SECONDS:+--env "BITNET_TEST_SECONDS=$BITNET_TEST_SECONDS"} \
 		--timeout "${whole:-$((limit * 5))}" --script tests/vm/programs || status=$?
 	judge_guest "$bed" "$status"
@@ -244,7 +244,7 @@ cells_suite() {
 		read -r bed when <<<"$bed $when"
 		[ "$when" = ci ] || [ "$BITNET_TEST_SIZE" = release ] || continue
 		: >"$list"
-		args=()
+		args=(--file tests/tap.sh)
 		for name in $programs; do
 			# shellcheck disable=SC2053 # a pattern
 			[[ $name@$cell == ${pattern:-*} ]] || continue

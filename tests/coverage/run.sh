@@ -36,7 +36,7 @@ for bed in $beds; do
 		die "bitnet_coverage.ko does not build: $out/$bed.build"
 	BITNET_BUILD=$out BITNET_MODULE_SRC=$out/source scripts/build-module.sh "$bed" >"$out/$bed.build" 2>&1 ||
 		die "the instrumented module does not build: $out/$bed.build"
-	args=()
+	args=(--file tests/tap.sh)
 	: >"$out/list"
 	for kind in device fault; do
 		[ "$kind:$bed" = fault:uml ] && continue

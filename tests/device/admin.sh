@@ -1,22 +1,10 @@
 #!/bin/sh
 # The administrator's verbs: bitnetctl limits and workers show and set, and an ordinary user may only
 # look at himself.
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 cd /tmp || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		tail -n 3 admin.out admin.err | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { tail -n 3 admin.out admin.err; }
 tool() { bitnetctl "$@" >admin.out 2>admin.err; }
 has() { # regular expression, text
 	grep -Eq "$1" admin.out
@@ -82,5 +70,4 @@ as_bob "workers $cpu"
 [ $? = 3 ]
 result $? 'he sets nothing: exit code 3'
 rm -f admin.*
-echo "1..$n"
-exit $failed
+finish

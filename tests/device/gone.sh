@@ -1,27 +1,11 @@
 #!/bin/sh
 # The device goes away in the middle: its node is removed, the module unloaded, a worker parked, while the
 # tool runs. It goes on where it can, and else says why not, with exit code 3.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
 cd /tmp || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		tail -n 3 gone.out gone.err | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
-skip() { # text why
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
+tell() { tail -n 3 gone.out gone.err; }
 run() { # to be interfered with: begun when the first lines of it are there
 	# Not those of the run before: the shell that becomes the tool opens the file when it gets to it.
 	: >gone.out
@@ -123,5 +107,4 @@ ends
 [ $? = 0 ] && grep -q 'job done' gone.out
 result $? 'one that is left alone hears of a job'
 rm -f gone.*
-echo "1..$n"
-exit $failed
+finish

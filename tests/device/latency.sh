@@ -1,23 +1,11 @@
 #!/bin/sh
 # bitnetctl latency on the device: alone and beside load, of every class; the load ends with it, also
 # when it is killed. bitnetctl doctor on a machine that has the module. Never how fast anything is.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
 cd /tmp || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		cut -c 1-600 latency.out latency.err | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { cat latency.out latency.err; }
 latency() {
 	bitnetctl latency "$@" --engine=device -q >latency.out 2>latency.err
 }
@@ -70,8 +58,7 @@ if bitnetctl info -j | grep -q '"classes"'; then
 	result $? 'submit refuses it at once, too'
 else
 	for what in 'what cannot be done in time is refused' 'submit refuses it at once'; do
-		n=$((n + 1))
-		echo "ok $n - $what # SKIP this module has no classes"
+		skip "$what" 'this module has no classes'
 	done
 fi
 for class in interactive batch; do
@@ -96,5 +83,4 @@ result $? 'the doctor finds no error'
 told '^ok +module +the module has version' && told '^ok +device ' && told '^ok +memlock ' && told ' 0 errors$'
 result $? 'module and device are as they should be'
 rm -f latency.*
-echo "1..$n"
-exit $failed
+finish

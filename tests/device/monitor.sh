@@ -1,23 +1,11 @@
 #!/bin/sh
 # bitnetctl monitor: each filter lets its events through and no others; --count and --timeout end it.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
 dir=/tmp/monitor-test
 mkdir -p $dir && cd $dir || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		head -n 20 -- *.out *.err | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { head -n 20 -- *.out *.err; }
 # Sockets that have joined a group of generic netlink (protocol 16).
 listening() { awk '$2 == 16 && $4 != "00000000" { n++ } END { print n + 0 }' /proc/net/netlink; }
 monitors=0
@@ -129,5 +117,4 @@ su alice -c 'bitnetctl monitor --timeout 0.2' >alice.out 2>alice.err
 [ $? = 3 ] && grep -q CAP_NET_ADMIN alice.err
 result $? 'ordinary users may not'
 cd /tmp && rm -r $dir
-echo "1..$n"
-exit $failed
+finish

@@ -1,22 +1,10 @@
 #!/bin/sh
 # bitnetctl status and top as text and JSON on the device: as root, and as somebody who may see less.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
 out=/tmp/status.out err=/tmp/status.err
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		cat $out $err | cut -c 1-300 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { cat $out $err; }
 tool() { bitnetctl "$@" >$out 2>$err; }
 told() { grep -qE "$1" $out; }
 
@@ -75,5 +63,4 @@ result $? 'top without the module'
 load-bitnet
 result $? 'the module again'
 rm -f $out $err /tmp/status.jsonl
-echo "1..$n"
-exit $failed
+finish

@@ -5,22 +5,14 @@
 # For guests with one CPU and realtime workers whose clock counts their instructions (tests/vm/cells): on
 # any other the host takes CPUs away as well. All is in proportion to the kernel's period, so that the
 # speed of the machine does not matter as long as a token takes longer than a worker may run at once.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 if [ "$BITNET_CLOCK" != instructions ]; then
 	echo '1..0 # SKIP time here is the host'"'"'s, which may stop a worker as well'
 	exit 0
 fi
 cd /tmp || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		head -n 3 throttling.events throttling.err | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { head -n 3 throttling.events throttling.err; }
 throttled() {
 	bitnetctl workers --json | sed 's/.*"throttled_ns":\([0-9]*\).*/\1/'
 }
@@ -80,5 +72,4 @@ result $? 'the text is what it always is'
 allow 100
 kill $hog $monitor
 rm -f throttling.text throttling.err throttling.events
-echo "1..$n"
-exit $failed
+finish

@@ -1,23 +1,15 @@
 #!/bin/sh
 # The tracepoints: a job's story in order, with the fields that scripts depend on, and no more.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 tracing=/sys/kernel/tracing
-if ! command -v bitnetctl >/dev/null || [ ! -d $tracing/events/bitnet ]; then
-	echo '1..0 # SKIP there is no bitnetctl, or no tracing in this kernel'
+if [ ! -d $tracing/events/bitnet ]; then
+	echo '1..0 # SKIP there is no tracing in this kernel'
 	exit 0
 fi
 out=/tmp/trace.out
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		head -n 30 $out | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { head -n 30 $out; }
 count() { grep -cE "$1" $out; }
 
 echo 0 >$tracing/tracing_on
@@ -44,5 +36,4 @@ result $? 'bitnet_job_done'
 	'bitnet_job_submit1 bitnet_job_start1 bitnet_token5 bitnet_job_done1 ' ]
 result $? 'in this order'
 rm -f $out
-echo "1..$n"
-exit $failed
+finish

@@ -1,23 +1,11 @@
 #!/bin/sh
 # Two processes run bitnetctl against one shared model at the same time: one pinned copy, the texts
 # that each gives alone, and both stream.
+# shellcheck source=tests/tap.sh
+. /tests/tap.sh
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
 cd /tmp || exit 1
-failed=0 n=0
-result() { # status text
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		tail -n 3 two.* | cut -c 1-200 | sed 's/^/# /'
-		failed=1
-	fi
-}
+tell() { tail -n 3 two.*; }
 pinned() { # pages
 	echo 1 >/proc/sys/vm/stat_refresh
 	awk '$1 == "nr_foll_pin_acquired" { n += $2 } $1 == "nr_foll_pin_released" { n -= $2 }
@@ -64,5 +52,4 @@ result $? 'nothing is pinned'
 grep -q '^jobs 0$' /sys/kernel/debug/bitnet/stats
 result $? 'no job is left'
 rm -f two.*
-echo "1..$n"
-exit $failed
+finish
