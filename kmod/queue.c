@@ -130,6 +130,7 @@ void bitnet_queue_look_locked(struct bn_sched *s, u64 now, struct bn_sched_waiti
 		w.ahead |= job->state == BITNET_STATE_RUNNABLE ||
 			   job->state == BITNET_STATE_STEPPING;
 		w.realtime |= job->state == BITNET_STATE_RUNNABLE && job->release_ns <= now;
+		w.interactive |= job->state == BITNET_STATE_RUNNABLE;
 	}
 	if (waiting)
 		*waiting = w;

@@ -62,6 +62,7 @@ static_assert((int)BN_ASIDES == BN_STEP_KEPT);
  * @rows:	it had
  * @phase:	with which it goes on
  * @layers_ns:	spent in layers
+ * @whole:	all its layers had so many rows
  */
 struct aside {
 	struct bitnet_model *model;
@@ -70,6 +71,7 @@ struct aside {
 	u32 rows;
 	u32 phase;
 	u64 layers_ns;
+	bool whole;
 };
 
 /*
@@ -88,6 +90,7 @@ struct aside {
  * @start_ns, @piece_ns, @account_ns: when it was started, the layer in flight was, and its time was
  *		last shared out to classes
  * @layers_ns:	time of its layers, @layer_ns of the longest
+ * @whole:	that is what @rows rows take: it had no more before jobs of it ended
  * @busy_ns:	what of it cannot be interrupted takes at most so long; bitnet.lock
  * @batch_rows:	rows of BATCH jobs
  * @ns:		time spent in sections
@@ -113,6 +116,7 @@ static struct engine {
 	bool yielding;
 	u64 start_ns, piece_ns, account_ns;
 	u64 layers_ns, layer_ns;
+	bool whole;
 	u64 busy_ns;
 	u32 batch_rows;
 	atomic64_t ns;
@@ -300,6 +304,7 @@ static void take_up_locked(enum bn_aside place)
 		add_locked(job, engine.rows, job->step_rows);
 	}
 	aside->n_jobs = 0;
+	engine.whole = aside->whole && engine.rows == aside->rows;
 }
 
 static u64 piece_cost(const struct bitnet_model *model, u32 phase, u32 rows, u32 slots)
@@ -331,6 +336,7 @@ static void start_empty(void)
 	engine.yielding = false;
 	engine.layers_ns = 0;
 	engine.layer_ns = 0;
+	engine.whole = true;
 }
 
 /* Fills the step with jobs. Return: how many; 0 with the state IDLE, unless jobs were parked. */
@@ -688,11 +694,13 @@ static void learn_costs_locked(u64 now)
 		end_piece(now);
 	}
 	learn_layer_locked();
+	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
+	if (!engine.whole)
+		return;
 	bn_costs_add(costs->layers, engine.rows, engine.layers_ns);
 	trace_bitnet_sched_cost(BITNET_COST_LAYERS, engine.rows, engine.layers_ns);
 	bn_costs_add_usual(costs->usual, engine.rows, engine.layers_ns + head_ns);
 	trace_bitnet_sched_cost(BITNET_COST_USUAL, engine.rows, engine.layers_ns + head_ns);
-	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
 }
 
 /* The step is over for @job, and stores nothing any more. Then bitnet_ring_notify() is due. */
@@ -797,6 +805,7 @@ static void put_aside(void)
 	aside->rows = engine.rows;
 	aside->phase = engine.phase;
 	aside->layers_ns = engine.layers_ns;
+	aside->whole = engine.whole;
 	spin_lock(&bitnet.lock);
 	charge_all_locked();
 	account_locked(now);

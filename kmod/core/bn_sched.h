@@ -212,7 +212,7 @@ u32 bn_sched_plan(struct bn_sched *s, struct bn_sched_cand *cand, u32 n);
  * struct bn_sched_waiting - who could run instead of a step
  * @realtime:	a claim of another model or job whose time has come
  * @ahead:	a realtime job, also one that is ahead of its time or in this very step
- * @interactive: an INTERACTIVE job
+ * @interactive: a job of that rank, if not more: an INTERACTIVE one, or a realtime one that waits
  */
 struct bn_sched_waiting {
 	bool realtime;

@@ -225,16 +225,16 @@ int main(void)
 	image = t_image_random(&shape);
 	fd = t_open();
 	is(t_model_load(fd, &image, BITNET_MODEL_F_SHARED, NAME, &id), 0, "a shared model");
+	t_trace_start("16384");
 	fflush(stdout);
 	pid = fork();
 	if (!pid)
 		read_prompts();
-	t_trace_start("16384");
 	make_claims(n);
 	t_figure(n, t_size(n, 500), "claims in a step");
-	t_trace_stop();
 	*stop = 1;
 	waitpid(pid, &status, 0);
+	t_trace_stop();
 	is(status, 0, "the other user has read his prompts");
 	ok(t_trace_read(take), "the trace is whole");
 	qsort(told.wait, told.n, sizeof(*told.wait), by_size);

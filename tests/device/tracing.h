@@ -22,7 +22,10 @@ static inline void t_trace_put(const char *path, const char *text)
 		bail("%s: %s", path, strerror(-err));
 }
 
-/* Records all events of the module; @kb: of each CPU's buffer. */
+/*
+ * Records all events of the module; @kb: of each CPU's buffer. Called, as t_trace_stop() is, while
+ * no worker computes: emulated CPUs do not always see in time that a tracepoint's code has changed.
+ */
 static inline void t_trace_start(const char *kb)
 {
 	t_trace_put(T_TRACING "tracing_on", "0");

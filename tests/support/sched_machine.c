@@ -46,6 +46,7 @@ static void look(struct machine *m, uint64_t now, struct bn_sched_waiting *waiti
 			demand_of(m, j, j->demand);
 			waiting->ahead = true;
 			waiting->realtime |= j->state == MACHINE_READY && j->release <= now;
+			waiting->interactive |= j->state == MACHINE_READY;
 		} else if (j->job_class == BITNET_CLASS_INTERACTIVE) {
 			waiting->interactive |= j->state == MACHINE_READY;
 		}
