@@ -307,6 +307,11 @@ static void take_up_locked(enum bn_aside place)
 	engine.whole = aside->whole && engine.rows == aside->rows;
 }
 
+static u32 layer_of(u32 phase)
+{
+	return bn_step_layer(engine.step, phase);
+}
+
 static u64 piece_cost(const struct bitnet_model *model, u32 phase, u32 rows, u32 slots)
 {
 	return bn_step_layer(&model->step, phase) < model->core.n_layers ?
@@ -320,7 +325,12 @@ static enum bn_aside whom_to_take_up(const struct bn_sched_waiting *waiting)
 	for (u32 i = 0; i < BN_ASIDES; i++) {
 		const struct aside *a = &engine.aside[i];
 
-		piece[i] = a->n_jobs ? piece_cost(a->model, a->phase, a->rows, a->n_jobs) : U64_MAX;
+		piece[i] = U64_MAX;
+		if (!a->n_jobs)
+			continue;
+		/* Getting its rows back takes time too: less than a layer of them. */
+		piece[i] = max(piece_cost(a->model, a->phase, a->rows, a->n_jobs),
+			       bn_costs_of(a->model->costs.layer, a->rows));
 	}
 	return bn_sched_take_up(&engine.sched, piece, engine.cands.cand, &engine.cands.n, waiting);
 }
@@ -448,11 +458,6 @@ static enum bn_err begin(void)
 	if (engine.taken_up != BN_ASIDE_NONE)
 		restore();
 	return BN_OK;
-}
-
-static u32 layer_of(u32 phase)
-{
-	return bn_step_layer(engine.step, phase);
 }
 
 /* At worst, until the step can be interrupted: a claim's cannot. */
@@ -686,12 +691,15 @@ static void learn_costs_locked(u64 now)
 	if (engine.jobs[0]->kind == BITNET_JOB_LINEAR ||
 	    bn_work_phase(&engine.work) < engine.step->n_phases)
 		return;
-	if (slots) {
-		head_ns = now - engine.piece_ns;
-		bn_costs_add(costs->head, slots, head_ns);
-		trace_bitnet_sched_cost(BITNET_COST_HEAD, slots, head_ns);
-	} else {
+	if (!slots) {
 		end_piece(now);
+	} else {
+		head_ns = now - engine.piece_ns;
+		/* If it was taken up just before, that is in it: longer the more rows it has. */
+		if (layer_of(engine.phase) < engine.model->core.n_layers) {
+			bn_costs_add(costs->head, slots, head_ns);
+			trace_bitnet_sched_cost(BITNET_COST_HEAD, slots, head_ns);
+		}
 	}
 	learn_layer_locked();
 	bitnet.worst_piece_ns = max(bn_costs_of(costs->layer, 1), bn_costs_of(costs->head, 1));
@@ -1025,6 +1033,21 @@ static void spin(int state, u32 phase)
 }
 
 /*
+ * Grace periods must not wait for a worker that always has something to compute. That a CPU is not
+ * reading is told by a thread of RCU's own on kernels for realtime, or in softirqs, and both may
+ * have to wait for a SCHED_FIFO worker; thus the worker tells it between tiles, once in a tick.
+ */
+static void tell_rcu(struct bitnet_worker *worker)
+{
+	unsigned long now = jiffies;
+
+	if (worker->quiet == now)
+		return;
+	worker->quiet = now;
+	rcu_momentary_eqs();
+}
+
+/*
  * The thread's work, until there is none. Returns as well, between two tiles, when the thread is to
  * stop, park or pause.
  */
@@ -1047,6 +1070,7 @@ static void worker_fn(unsigned int cpu)
 		if (found == FOUND_TILE) {
 			awake(worker);
 			compute(worker, phase, tile);
+			tell_rcu(worker);
 		} else if (found == FOUND_IDLE && start_idle()) {
 			awake(worker);
 		} else if (worker->sleeping) {

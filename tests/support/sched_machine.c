@@ -184,6 +184,14 @@ static uint32_t candidates(struct machine *m, struct bn_sched_cand *cand)
 	return n;
 }
 
+/* Getting its rows back takes time too: less than a layer of them. */
+static uint64_t aside_piece(const struct machine *m, const struct machine_step *s)
+{
+	uint64_t piece = piece_of(m, s, s->n), layer = bn_costs_of(m->costs.layer, s->rows);
+
+	return piece > layer ? piece : layer;
+}
+
 enum bn_aside machine_choose(struct machine *m, uint64_t now)
 {
 	struct bn_sched_cand cand[MACHINE_CANDS];
@@ -196,7 +204,7 @@ enum bn_aside machine_choose(struct machine *m, uint64_t now)
 	look(m, now, &waiting);
 	n = candidates(m, cand);
 	for (uint32_t i = 0; i < BN_ASIDES; i++)
-		piece[i] = m->aside[i].n ? piece_of(m, &m->aside[i], m->aside[i].n) : NEVER;
+		piece[i] = m->aside[i].n ? aside_piece(m, &m->aside[i]) : NEVER;
 	place = bn_sched_take_up(&m->sched, piece, cand, &n, &waiting);
 	if (place != BN_ASIDE_NONE) {
 		take_up(m, place);
