@@ -3,29 +3,25 @@
 # its interactive class (b), the local engine as an ordinary process (c), and the same under chrt -f (d).
 # The load: stress-ng on every CPU, and eight clients that read long prompts without a pause - BATCH
 # jobs of the module in (a) and (b), ordinary processes in (c) and (d). Each realtime token is due
-# twice the time after the one before that a token takes on the idle machine; later, up to four times,
-# if the module refuses that again and again: the line says which.
+# twice the time after the one before that a token takes without that load.
 #
 #   scripts/compare-latency.sh [option...]
 #
 #   --kernels "ID..."   stock kernels of scripts/kernels.sh (default: 6.12-cloud 6.12-rt)
 #   --clock real        times are real ones, and so is the host's own noise
-#   --clock icount      the clock counts instructions, 4 ns each, of both CPUs by turns: no noise from
-#                       outside (default)
+#   --clock icount      the clock counts instructions, 4 ns each, which both CPUs execute by turns: no
+#                       noise from outside (default)
 #   --model FILE        another model than the demo's; smaller ones need less patience
 #   --tokens N          tokens of (a) (default 1000); the others make a tenth of it, 50 at least
 #   --only LIST         some of a,b,c,d
 #   --svg FILE          plot of (a) and (c) on the last kernel
-#   --timeout SECONDS   for each machine; there are up to two for each kernel (default 1800)
+#   --timeout SECONDS   for each kernel's machine (default 1800)
 #
 # Prints a line per measurement, and (a) beside (c) as a plot; fails if a measurement does. The machine
-# is set up as bitnetctl doctor advises: the worker is SCHED_FIFO, not throttled.
+# is set up as bitnetctl doctor advises: the worker, on CPU 1, is SCHED_FIFO, not throttled.
 #
-# With -icount, QEMU 7 has CPU 0 compute until the machine's next timer expires. CPU 1 has turns while
-# CPU 0 halts or executes PAUSE, which is what stress-ng does then, and at CPU 0's timer interrupts. For
-# (a) and (b), which have the worker to themselves, it is on CPU 0, and so is who takes its tokens,
-# SCHED_FIFO too; an idle network filter's timer ends all turns within 50 us. All else is on both.
-# (c) and (d), whose threads want both CPUs, have neither: turns are longer, and less uneven.
+# With -icount a CPU is half as fast while the other has something to do. So that "without load" and
+# "with load" can be compared, something spins on CPU 0 then too.
 set -eu -o pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -48,13 +44,9 @@ while [ $# -gt 0 ]; do
 	esac
 	shift 2
 done
-device=(--params 'cpus=1 policy=fifo:50') machine=() load=--cpu first=
+turns=()
 case $clock in
-icount)
-	device=(--params 'cpus=0 policy=fifo:50' --qemu "-icount shift=2,sleep=off -netdev user,id=none
-		-object filter-buffer,id=turns,netdev=none,interval=50")
-	machine=(--qemu '-icount shift=2,sleep=off')
-	load='--nop-instr pause --nop' first=1 ;;
+icount) turns=(--even-turns) ;;
 real) ;;
 *) usage ;;
 esac
@@ -82,18 +74,11 @@ running() { pidof bitnetctl | wc -w; }
 loaded() { # pid
 	while kill -0 "$1" 2>/dev/null && [ "$(running)" -lt 9 ]; do sleep 0.1; done
 }
-# The one that measures comes to the worker's CPU, before the worker, once it has started its load.
-promote() { # pid
-	taskset -p 1 "$1" && chrt -f -p 60 "$1"
-} >/dev/null 2>&1
 measure() { # name tokens options...
 	name=$1 n=$2
 	shift 2
 	bitnetctl latency "$@" -q -n "$n" --record "/tmp/$name.json" >"/tmp/$name" 2>"/tmp/$name.err" &
-	job=$!
-	case $* in *--load*) loaded $job ;; esac
-	[ -z "$FIRST" ] || promote $job
-	ended $name $job
+	ended "$name" $!
 }
 ended() { # name pid
 	wait "$2" && return
@@ -108,34 +93,35 @@ row() { # name what
 	echo "record $1 $(tr -d '\n' <"/tmp/$1.json")"
 }
 
+# CPU 1 is the worker's, and stress-ng's: who is interrupted there in the middle of something that others
+# wait for would not go on. The local engine has both.
+taskset -p 1 $$ >/dev/null
 bitnetctl load "$model" --name compare >/dev/null
 flood='--load batch:8:prefill --load-tokens 128'
-stress() {
-	# shellcheck disable=SC2086 # options
-	stress-ng $LOAD "$cpus" --timeout 0 >/dev/null 2>&1 &
-}
+# Without the load, only CPU 0 has something to do.
+stress-ng --cpu 1 --timeout 0 >/dev/null 2>&1 &
+spinner=$!
 if has a || has b; then
-	measure idle 200 compare && row idle 'module, idle machine' || status=1
-	period() { awk -v times="$1" '$1 == "token" { printf "%dus", $3 * 1000 * times }' /tmp/idle; }
-	# Time for the prompt: 16 rows, and what is computed when it comes. More would be time to be ahead of.
-	first=$(awk '$1 == "token" { printf "%dus", $3 * 40000 }' /tmp/idle)
+	measure idle 200 compare && row idle 'module, no load' || status=1
+	token_us() { awk -v times="$1" '$1 == "token" { printf "%dus", $3 * 1000 * times }' /tmp/idle; }
+	period=$(token_us 2)
 fi
-stress
+kill $spinner
+for cpu in 0 1; do
+	taskset $((1 << cpu)) stress-ng --cpu 1 --timeout 0 >/dev/null 2>&1 &
+done
+sleep 1
 if has a; then
-	# What took too long once, as the load began, is forgotten: halved by some 700 other tokens.
-	for times in 2 2 2 2 2 2.5 3 4; do
-		# shellcheck disable=SC2086 # options
-		measure a "$TOKENS" compare --class realtime --period "$(period $times)" \
-			--first-token "$first" $flood && break
-		measure more 1000 compare
-	done
-	if [ -s /tmp/a ]; then row a "module, realtime, every $(period $times) (${times}x)"; else status=1; fi
+	# Time for the prompt: 16 rows, and what is computed when it comes. More would be time to be ahead of.
+	# shellcheck disable=SC2086 # options
+	measure a "$TOKENS" compare --class realtime --period "$period" --first-token "$(token_us 40)" \
+		$flood && row a "module, realtime, every $period" || status=1
 	measure refused 2 compare --class realtime --period 10us --first-token 10s 2>&1 |
 		sed 's/^refused failed/at once/'
 fi
 # shellcheck disable=SC2086
 if has b; then measure b "$few" compare $flood && row b 'module, interactive' || status=1; fi
-FIRST=
+taskset -p 3 $$ >/dev/null
 # shellcheck disable=SC2086
 if has c; then
 	measure c "$few" "$model" --engine=local --threads "$cpus" $flood && row c 'local engine' || status=1
@@ -155,26 +141,19 @@ GUEST
 
 : >"$work/rows"
 failed=0
-guest() { # measurements option...
-	local only=$1
-	shift
-	tests/vm/run "$kernel" --smp 2 "$@" --no-gate \
-		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" --env "TOKENS=$tokens" \
-		--file "$model:/models/compare.gguf" --env "LOAD=$load" --env "FIRST=$first" \
-		--env "ONLY=$only" --timeout "$timeout" --script "$work/guest" >"$work/out" || failed=1
+for kernel in $kernels; do
+	scripts/build-module.sh "$kernel" >/dev/null
+	say "$kernel"
+	rm -f "$work"/*.json
+	tests/vm/run "$kernel" --smp 2 --params 'cpus=1 policy=fifo:50' "${turns[@]}" --no-gate \
+		--file "$stress:/usr/bin/stress-ng" --file "$chrt:/usr/bin/chrt" \
+		--file "$model:/models/compare.gguf" --env "TOKENS=$tokens" --env "ONLY=$only" \
+		--timeout "$timeout" --script "$work/guest" >"$work/out" || failed=1
 	sed -n "s/^row/$kernel/p" "$work/out" | tee -a "$work/rows" >&2
 	sed -n 's/^record \([a-z]*\) .*/\1/p' "$work/out" | while read -r name; do
 		sed -n "s/^record $name //p" "$work/out" >"$work/$name.json"
 	done
 	sed '/^row/d; /^record/d' "$work/out"
-}
-among() { printf '%s' "$only" | tr , '\n' | grep -x "[$1]" | paste -sd ,; }
-for kernel in $kernels; do
-	scripts/build-module.sh "$kernel" >/dev/null
-	say "$kernel"
-	rm -f "$work"/*.json
-	[ -z "$(among ab)" ] || guest "$(among ab)" "${device[@]}"
-	[ -z "$(among cd)" ] || guest "$(among cd)" "${machine[@]}"
 	[ ! -s "$work/a.json" ] || [ ! -s "$work/c.json" ] ||
 		"$build/bitnetctl" latency --compare "$work/a.json" "$work/c.json" ${svg:+--svg "$svg"}
 done
