@@ -197,6 +197,44 @@ static void check_beside(void)
 	is(rows_of(c, 2, 2), BN_SCHED_PREFILL_MIXED, "among BATCH jobs it is as before");
 }
 
+/* Claims come first, by due time; a realtime job ahead of its time is one among the others. */
+static void check_claims(void)
+{
+	struct bn_demand d[2] = {
+		{ .release = 50, .due = 300, .left = 10, .token = 10, .period = 250 },
+		{ .release = 100, .due = 200, .left = 10, .token = 10, .period = 100 },
+	};
+	struct bn_sched s = { .now = 100, .demand = d, .n_demand = 2 };
+	struct bn_sched_cand c[4];
+
+#define PLAN()								\
+	do {								\
+		for (uint32_t i = 0; i < 4; i++) {			\
+			c[i] = decode(i < 2 ? 10 : 2 * i, i + 1);	\
+			c[i].model = i < 2 ? &model_b : &model_a;	\
+			c[i].job_class = i < 2 ? BITNET_CLASS_REALTIME :	\
+					 i < 3 ? BITNET_CLASS_BATCH : BITNET_CLASS_INTERACTIVE; \
+			c[i].demand = i < 2 ? &d[i] : NULL;		\
+		}							\
+		bn_sched_plan(&s, c, 4);				\
+	} while (0)
+
+	PLAN();
+	ok(c[0].arrival == 2 && s.claim, "of two claims the one that is due first");
+	d[1].due = 400;
+	PLAN();
+	ok(c[0].arrival == 1 && s.claim, "whichever that is");
+	d[0].release = d[1].release = 101;
+	PLAN();
+	ok(c[0].arrival == 4 && !s.claim, "ahead of their time they come after who got less");
+	s.owed = 1;
+	PLAN();
+	ok(c[0].arrival == 3 && !s.claim, "and after BATCH jobs that are owed some time");
+	s.urgent = true;
+	PLAN();
+	ok(c[0].arrival == 1 && s.claim, "unless nothing else has the time");
+}
+
 /* A step is more than what BATCH jobs are owed: over time they get their floor, and no more. */
 static void check_floor(void)
 {
@@ -230,6 +268,7 @@ int main(void)
 	check_mixed();
 	check_fairness();
 	check_beside();
+	check_claims();
 	check_floor();
 	return done();
 }
