@@ -13,6 +13,7 @@
 
 #define ROWS	48
 #define LAYERS	1	/* bitnet_sched_cost: what all layers of a step took */
+#define HEAD	2	/* and its head */
 #define MS	1000000ULL
 
 static struct t_shape shape = {
@@ -72,25 +73,32 @@ static void lose_rows(struct t_client *c, uint32_t other)
 /*
  * @rows:	of the step that is aside, or was
  * @less:	the step in flight had more rows once; @aside: so had the one aside
- * @lost:	steps that lost rows; @learnt: of them, how many were learnt from; @others: and of others
+ * @lost:	steps that lost rows; @learnt: of them, how many were learnt from
+ * @others:	of the other steps, how many were
+ * @before_head: the step in flight was taken up just before its head
+ * @heads:	such steps; @heads_learnt: of them, how many were learnt from
  */
 static struct {
 	uint64_t rows;
-	bool less, aside;
-	uint32_t lost, learnt, others;
+	bool less, aside, before_head;
+	uint32_t lost, learnt, others, heads, heads_learnt;
 } told;
 
 static void take(const char *event)
 {
 	if (!strncmp(event, "bitnet_step_start:", 18)) {
 		told.less = false;
+		told.before_head = false;
 	} else if (!strncmp(event, "bitnet_step_yield:", 18)) {
 		told.aside = told.less;
 		told.rows = t_trace_field(event, "rows");
 	} else if (!strncmp(event, "bitnet_step_resume:", 19)) {
 		told.less = told.aside || t_trace_field(event, "rows") < told.rows;
 		told.lost += told.less && !told.aside;
+		told.before_head = t_trace_field(event, "layer") == shape.n_layers;
+		told.heads += told.before_head;
 	} else if (!strncmp(event, "bitnet_sched_cost:", 18)) {
+		told.heads_learnt += told.before_head && t_trace_field(event, "what") == HEAD;
 		if (t_trace_field(event, "what") != LAYERS)
 			return;
 		told.learnt += told.less;
@@ -123,6 +131,9 @@ static void check(struct t_client *c, uint32_t other, const struct t_image *imag
 	ok(told.lost > i / 4 && told.others, "beside them, %u of %u steps lost rows while aside",
 	   told.lost, i);
 	is(told.learnt, 0, "none of them was learnt from");
+	/* Getting its rows back is in what such a head takes. */
+	is(told.heads_learnt, 0, "nor any of the %u heads before which a step was taken up",
+	   told.heads);
 }
 
 int main(void)
