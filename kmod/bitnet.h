@@ -644,7 +644,6 @@ int bitnet_workers_each(unsigned int from,
  * @sections:	of FPU; like what follows, only this worker writes it
  * @cpu_ns:	time in them
  * @throttled_ns: see struct bitnet_worker_info
- * @quiet:	tick in which RCU was last told that this CPU reads nothing
  */
 struct bitnet_worker {
 	bool kick;
@@ -653,7 +652,6 @@ struct bitnet_worker {
 	struct bitnet_sections sections;
 	u64 cpu_ns;
 	u64 throttled_ns;
-	unsigned long quiet;
 };
 
 /* fpu.c */

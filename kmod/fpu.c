@@ -5,9 +5,11 @@
  * Inside a section there is nothing but the engine: no lock, no sleep, no user memory. Its length
  * is bounded by the engine (BN_SECTION_BYTES) and measured here.
  */
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/log2.h>
 #include <linux/percpu.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 
 #include <asm/fpu/api.h>
@@ -20,6 +22,7 @@ static_assert(BN_SECTION_BYTES <= 65536);
 
 /* Sections in callers' threads, by the CPU that they ended on. Workers have their own records. */
 static DEFINE_PER_CPU(struct bitnet_sections, inline_sections);
+static DEFINE_PER_CPU(unsigned long, told_rcu);	/* jiffies */
 
 /** bitnet_fpu_begin() - start a section. No sleeping until bitnet_fpu_end() */
 void bitnet_fpu_begin(void)
@@ -56,6 +59,25 @@ static void section_count(struct bitnet_sections *sections, u64 ns)
 		WRITE_ONCE(sections->max_ns, ns);
 	if (ns > BITNET_SECTION_GOAL_NS)
 		trace_bitnet_section_overrun(ns);
+}
+
+/*
+ * Lets others run, and tells RCU that this CPU is not reading. On preemptible kernels that is not
+ * told by rescheduling, but by softirqs, or by a thread of RCU's own, and both may have to wait for
+ * a SCHED_FIFO worker, or caller of RUN, that always has something to compute: grace periods would
+ * not end. Thus it is told here, once in a tick.
+ */
+static void between_sections(void)
+{
+	unsigned long now = jiffies;
+
+	if (this_cpu_read(told_rcu) != now) {
+		this_cpu_write(told_rcu, now);
+		preempt_disable();
+		rcu_momentary_eqs();
+		preempt_enable();
+	}
+	cond_resched_tasks_rcu_qs();
 }
 
 /* Computes a piece of a tile in a section of its own. Return: true if the tile has another piece */
@@ -98,7 +120,7 @@ bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 pha
 		more = piece(step, phase, tile, &cursor, worker->buffer, &length);
 		section_count(&worker->sections, length);
 		*ns += length;
-		cond_resched_tasks_rcu_qs();
+		between_sections();
 	} while (more);
 	return true;
 }
@@ -122,7 +144,7 @@ bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cur
 	/* Whoever is on this CPU is its one writer, without preemption. */
 	section_count(get_cpu_ptr(&inline_sections), *ns);
 	put_cpu_ptr(&inline_sections);
-	cond_resched_tasks_rcu_qs();
+	between_sections();
 	return more;
 }
 

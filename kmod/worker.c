@@ -307,11 +307,6 @@ static void take_up_locked(enum bn_aside place)
 	engine.whole = aside->whole && engine.rows == aside->rows;
 }
 
-static u32 layer_of(u32 phase)
-{
-	return bn_step_layer(engine.step, phase);
-}
-
 static u64 piece_cost(const struct bitnet_model *model, u32 phase, u32 rows, u32 slots)
 {
 	return bn_step_layer(&model->step, phase) < model->core.n_layers ?
@@ -458,6 +453,11 @@ static enum bn_err begin(void)
 	if (engine.taken_up != BN_ASIDE_NONE)
 		restore();
 	return BN_OK;
+}
+
+static u32 layer_of(u32 phase)
+{
+	return bn_step_layer(engine.step, phase);
 }
 
 /* At worst, until the step can be interrupted: a claim's cannot. */
@@ -1033,21 +1033,6 @@ static void spin(int state, u32 phase)
 }
 
 /*
- * Grace periods must not wait for a worker that always has something to compute. That a CPU is not
- * reading is told by a thread of RCU's own on kernels for realtime, or in softirqs, and both may
- * have to wait for a SCHED_FIFO worker; thus the worker tells it between tiles, once in a tick.
- */
-static void tell_rcu(struct bitnet_worker *worker)
-{
-	unsigned long now = jiffies;
-
-	if (worker->quiet == now)
-		return;
-	worker->quiet = now;
-	rcu_momentary_eqs();
-}
-
-/*
  * The thread's work, until there is none. Returns as well, between two tiles, when the thread is to
  * stop, park or pause.
  */
@@ -1070,7 +1055,6 @@ static void worker_fn(unsigned int cpu)
 		if (found == FOUND_TILE) {
 			awake(worker);
 			compute(worker, phase, tile);
-			tell_rcu(worker);
 		} else if (found == FOUND_IDLE && start_idle()) {
 			awake(worker);
 		} else if (worker->sleeping) {
