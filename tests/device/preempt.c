@@ -138,12 +138,11 @@ static uint32_t linear(struct t_client *c)
 	};
 	int err;
 
-	t_trace_start("16384");
+	t_trace_go_on();
 	err = t_run(&c->ring, &job, &result);
 	t_trace_stop();
 	linear_job = linear_steps = 0;
 	ok(t_trace_read(take_linear), "the trace of LINEAR is whole");
-	t_trace_reset();
 	return !err && result.end.kind == BITNET_ENTRY_DONE ? linear_steps : 0;
 }
 
@@ -238,7 +237,6 @@ int main(void)
 	is(status, 0, "the other user has read his prompts");
 	ok(t_trace_read(take), "the trace is whole");
 	qsort(told.wait, told.n, sizeof(*told.wait), by_size);
-	t_trace_reset();
 	check_linear(told.layer_ns);
 	is(t_model_unload(fd, NAME), 0, "UNLOAD");
 	close(fd);
@@ -252,5 +250,6 @@ int main(void)
 	   (unsigned long long)told.wait[told.n ? told.n - 1 : 0] / 1000,
 	   (unsigned long long)told.layer_ns / 1000);
 	ok(t_leaks_none(&before), "nothing is left");
+	t_trace_reset();
 	return done();
 }

@@ -23,8 +23,9 @@ static inline void t_trace_put(const char *path, const char *text)
 }
 
 /*
- * Records all events of the module; @kb: of each CPU's buffer. Called, as t_trace_stop() is, while
- * no worker computes: emulated CPUs do not always see in time that a tracepoint's code has changed.
+ * Records all events of the module; @kb: of each CPU's buffer. Called, as t_trace_reset() is, while
+ * no worker computes: emulated CPUs do not always see in time that a tracepoint's code has changed,
+ * and die of it. Recording may stop and go on at any time.
  */
 static inline void t_trace_start(const char *kb)
 {
@@ -40,12 +41,19 @@ static inline void t_trace_start(const char *kb)
 static inline void t_trace_stop(void)
 {
 	t_trace_put(T_TRACING "tracing_on", "0");
-	t_trace_put(T_TRACING "events/bitnet/enable", "0");
+}
+
+/* Goes on, with empty buffers */
+static inline void t_trace_go_on(void)
+{
+	t_trace_put(T_TRACING "trace", "");
+	t_trace_put(T_TRACING "tracing_on", "1");
 }
 
 /* Leaves it as it was found. */
 static inline void t_trace_reset(void)
 {
+	t_trace_put(T_TRACING "events/bitnet/enable", "0");
 	t_trace_put(T_TRACING "trace", "");
 	t_trace_put(T_TRACING "trace_clock", "local");
 	t_trace_put(T_TRACING "buffer_size_kb", "1408");
