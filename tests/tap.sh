@@ -1,10 +1,13 @@
-# TAP for the tests of tests/device that are shell scripts, which source it: /tests/tap.sh in the guest. Such
-# a script defines tell(), which prints what a failed check may want to know, and ends with finish.
-if ! command -v bitnetctl >/dev/null; then
-	echo '1..0 # SKIP there is no bitnetctl here'
-	exit 0
-fi
+# TAP for tests that are shell scripts, which source it: /tests/tap.sh in the guest. Such a script defines
+# tell(), which prints what a failed check may want to know, and ends with finish.
 failed=0 n=0
+skip_all() { # why
+	echo "1..0 # SKIP $1"
+	exit 0
+}
+needs_tool() {
+	command -v bitnetctl >/dev/null || skip_all 'there is no bitnetctl here'
+}
 result() { # status text
 	n=$((n + 1))
 	if [ "$1" = 0 ]; then

@@ -5,22 +5,9 @@ set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-n=0 failed=0
-
-result() { # status description
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$work/log"
-		failed=1
-	fi
-}
-skip() {
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
+# shellcheck source=tests/tap.sh
+. "$top/tests/tap.sh"
+tell() { cat "$work/log"; }
 
 headers=$(cd "$top/uapi" && ls linux/*.h)
 for h in $headers; do
@@ -96,5 +83,4 @@ elif "$work/layout32" >"$work/log" 2>&1; then
 else
 	result $? 'layout.c, 32 bit'
 fi
-echo "1..$n"
-exit $failed
+finish

@@ -3,6 +3,7 @@
 # look at himself.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 cd /tmp || exit 1
 tell() { tail -n 3 admin.out admin.err; }
 tool() { bitnetctl "$@" >admin.out 2>admin.err; }

@@ -2,6 +2,7 @@
 # bitnetctl bench on the device: sessions of one process, and processes that share a model.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 tell() { cat /tmp/bench.out /tmp/bench.err; }
 bench() {

@@ -2,6 +2,7 @@
 # The tool on the device writes the demo model's golden text.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 golden=', there was a little girl named Lily. She loved to play with her toys and make new pictures. One day, she found a big, red ball in her room. She was very happy and wanted to play with it.
 Lily took'

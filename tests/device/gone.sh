@@ -3,6 +3,7 @@
 # tool runs. It goes on where it can, and else says why not, with exit code 3.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 cd /tmp || exit 1
 tell() { tail -n 3 gone.out gone.err; }

@@ -3,6 +3,7 @@
 # when it is killed. bitnetctl doctor on a machine that has the module. Never how fast anything is.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 cd /tmp || exit 1
 tell() { cat latency.out latency.err; }

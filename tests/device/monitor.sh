@@ -2,6 +2,7 @@
 # bitnetctl monitor: each filter lets its events through and no others; --count and --timeout end it.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 dir=/tmp/monitor-test
 mkdir -p $dir && cd $dir || exit 1

@@ -2,6 +2,7 @@
 # bitnetctl status and top as text and JSON on the device: as root, and as somebody who may see less.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 out=/tmp/status.out err=/tmp/status.err
 tell() { cat $out $err; }

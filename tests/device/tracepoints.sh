@@ -2,11 +2,11 @@
 # The tracepoints: a job's story in order, with the fields that scripts depend on, and no more.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 tracing=/sys/kernel/tracing
 if [ ! -d $tracing/events/bitnet ]; then
-	echo '1..0 # SKIP there is no tracing in this kernel'
-	exit 0
+	skip_all 'there is no tracing in this kernel'
 fi
 out=/tmp/trace.out
 tell() { head -n 30 $out; }

@@ -3,6 +3,7 @@
 # that each gives alone, and both stream.
 # shellcheck source=tests/tap.sh
 . /tests/tap.sh
+needs_tool
 model=${BITNET_TEST_MODEL:-/models/demo-i2_s.gguf}
 cd /tmp || exit 1
 tell() { tail -n 3 two.*; }
