@@ -72,20 +72,29 @@ static void check_poll(void)
 	close(edge);
 }
 
-static void check_eventfd(void)
+/* A client whose ring has @entries slots. Return: its eventfd. */
+static int open_with_eventfd(struct t_client *c, uint32_t entries)
 {
 	int efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t bytes;
+
+	c->fd = t_open();
+	if (t_model_load(c->fd, &image, 0, NULL, &c->model) ||
+	    t_session_open(c->fd, c->model, 0, &c->session))
+		bail("setting up");
+	is(t_ring_setup(c->fd, entries, efd, 0, &bytes), 0, "a ring with an eventfd");
+	t_ring_map(&c->ring, c->fd, bytes, 0);
+	is(poll_now(efd, 0), 0, "the eventfd is quiet");
+	return efd;
+}
+
+static void check_eventfd(void)
+{
 	struct bitnet_job job;
 	struct t_client c;
-	uint64_t bytes, count = 0;
+	uint64_t count = 0;
+	int efd = open_with_eventfd(&c, 64);
 
-	c.fd = t_open();
-	if (t_model_load(c.fd, &image, 0, NULL, &c.model) ||
-	    t_session_open(c.fd, c.model, 0, &c.session))
-		bail("setting up");
-	is(t_ring_setup(c.fd, 64, efd, 0, &bytes), 0, "a ring with an eventfd");
-	t_ring_map(&c.ring, c.fd, bytes, 0);
-	is(poll_now(efd, 0), 0, "the eventfd is quiet");
 	job = t_generate(c.session, tokens, 4, 10, 1);
 	is(t_submit(c.fd, &job, 1, NULL), 0, "a job");
 	is(poll_now(efd, 100000), POLLIN, "the eventfd wakes up");
@@ -107,6 +116,31 @@ static void check_eventfd(void)
 	t_client_close(&c);
 }
 
+/* What CANCEL ends is told by CANCEL: while a job is parked no worker does. */
+static void check_cancel(void)
+{
+	static struct t_result two[2];
+	struct bitnet_job jobs[2];
+	struct t_client c;
+	uint64_t count;
+	int efd = open_with_eventfd(&c, 4);
+
+	jobs[0] = t_generate(c.session, tokens, 4, 50, 1);
+	jobs[1] = t_generate(c.session, tokens, 1, 1, 2);
+	is(t_submit(c.fd, jobs, 2, NULL), 0, "a job that fills the ring, and one behind it");
+	while (!t_stats(c.fd).out_parked)
+		sched_yield();
+	t_sleep_ns(20000000);
+	is(read(efd, &count, 8), 8, "its tokens were told");
+	is(t_cancel(c.fd, 2, NULL), 0, "CANCEL of the one behind");
+	is(read(efd, &count, 8), 8, "has told so");
+	is(t_cancel(c.fd, 1, NULL), 0, "CANCEL of the one that is parked");
+	is(read(efd, &count, 8), 8, "has told so");
+	is(t_collect(&c.ring, two, 2, 1), 0, "their entries are there");
+	close(efd);
+	t_client_close(&c);
+}
+
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
@@ -114,6 +148,7 @@ int main(void)
 	image = t_image_random(&t_tiny);
 	check_poll();
 	check_eventfd();
+	check_cancel();
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
 }
