@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # afl++ on the readers of GGUF files and images, guided by what code they reach, with sanitizers: for
-# releases, BITNET_AFL_SECONDS (600) each. By hand, as long as you like:
+# releases, BITNET_AFL_SECONDS each: 600, or 20 times a loop's share where a release's hours are limited. By
+# hand, as long as you like:
 #
 #	BITNET_TEST_SIZE=release BITNET_AFL_SECONDS=36000 TESTS='afl*' tests/run.sh fuzz
 set -u
 . "$(dirname "$0")/../cli/tap.bash"
 
 [ "${BITNET_TEST_SIZE:-ci}" = release ] || { echo "1..0 # SKIP before releases only"; exit 0; }
+seconds=${BITNET_AFL_SECONDS:-$((${BITNET_TEST_SECONDS:-30} * 20))}
 command -v afl-fuzz afl-clang-fast >/dev/null || { echo "1..0 # SKIP afl++ is not here"; exit 0; }
 
 export AFL_QUIET=1 AFL_NO_UI=1 AFL_NO_AFFINITY=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1
@@ -27,7 +29,7 @@ stat_of() { # name
 
 for reader in gguf image; do
 	ok "$reader: builds" build "$reader" || continue
-	ok "$reader: runs" afl-fuzz -m none -t 5000 -V "${BITNET_AFL_SECONDS:-600}" -i "$src/tests/fuzz/corpus/$reader" \
+	ok "$reader: runs" afl-fuzz -m none -t 5000 -V "$seconds" -i "$src/tests/fuzz/corpus/$reader" \
 		-o "$tmp/$reader" -- "$out/fuzz_$reader" || continue
 	diag "$(stat_of execs_done) executions, $(stat_of corpus_count) files that reach something else, $(stat_of bitmap_cvg) of edges"
 	ok "$reader: it has found ways" test "$(stat_of corpus_count)" -gt 20
