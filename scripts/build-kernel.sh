@@ -4,6 +4,7 @@
 #   uml         User Mode Linux, minimal: runs as a process at native speed
 #   uml-debug   User Mode Linux with KASAN, lockdep, kmemleak, fault injection, UBSAN
 #   x86-debug   x86_64 for QEMU, SMP, with the same checkers and KCOV
+#   x86-kcsan   the same with the one that finds data races
 #
 # Built once and kept in the cache; the key is the source version, the configuration and the compiler.
 # With --if-cached it builds nothing and fails when there is no such kernel.
@@ -19,7 +20,8 @@ case $id in
 uml)       arch=um targets='linux modules' fragments='base uml' ;;
 uml-debug) arch=um targets='linux modules' fragments='base uml debug' ;;
 x86-debug) arch=x86_64 targets='bzImage modules' fragments='base x86 debug' ;;
-*) die "usage: $0 [--if-cached] uml|uml-debug|x86-debug" ;;
+x86-kcsan) arch=x86_64 targets='bzImage modules' fragments='base x86 kcsan' ;;
+*) die "usage: $0 [--if-cached] uml|uml-debug|x86-debug|x86-kcsan" ;;
 esac
 
 srcver=$(dpkg-query -W -f '${Version}' linux-source-6.12 2>/dev/null) ||

@@ -9,14 +9,14 @@
 #                                    starts that by PVH within a second
 #   scripts/kernels.sh modules ID    the folder of its own modules, empty where it has none
 #
-# IDs: 6.1-amd64 6.1-cloud 6.1-rt 6.12-amd64 6.12-cloud 6.12-rt, uml uml-debug x86-debug (built from
-# source, see build-kernel.sh) and running.
+# IDs: 6.1-amd64 6.1-cloud 6.1-rt 6.12-amd64 6.12-cloud 6.12-rt, uml uml-debug x86-debug x86-kcsan
+# (built from source, see build-kernel.sh) and running.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 debian_ids='6.1-amd64 6.1-cloud 6.1-rt 6.12-amd64 6.12-cloud 6.12-rt'
-built_ids='uml uml-debug x86-debug'
+built_ids='uml uml-debug x86-debug x86-kcsan'
 
 release_of() { # Debian id -> kernel release
 	local series=${1%%-*} flavour=${1#*-} meta dep

@@ -59,7 +59,7 @@ mkdir -p "$logs"
 
 # Longest first: that leaves the least to wait for at the end.
 beds='6.12-cloud uml-debug uml 6.12-rt 6.1-amd64'
-[ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug"
+[ "$BITNET_TEST_SIZE" = release ] && beds="$beds 6.12-amd64 6.1-cloud 6.1-rt x86-debug x86-kcsan"
 [ "$BITNET_TEST_SIZE" = release ] && more='mutants coverage' || more=
 module_kernels='6.12-amd64 6.12-cloud 6.12-rt 6.1-amd64 6.1-cloud 6.1-rt uml uml-debug'
 host_suites='unit checkasm golden abi fuzz cli protocol'
