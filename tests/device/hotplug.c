@@ -99,10 +99,11 @@ static void check_suspend(struct t_client *c, const char *level)
 		/* Once for as long as others may notice; then the ways in and out are what counts. */
 		t_put(SUSPENDED_FOR, "0");
 	}
-	if (err)
+	/* What a kernel cannot do it does not do once. */
+	if (err && i == 1)
 		skip("suspend test '%s': %s", level, strerror(-err));
 	else
-		ok(true, "%u times suspend test '%s' with a job in flight", i, level);
+		is(err, 0, "%u times suspend test '%s' with a job in flight", i, level);
 	ok(golden, "golden texts");
 }
 
