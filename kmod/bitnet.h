@@ -644,6 +644,7 @@ int bitnet_workers_each(unsigned int from,
  * @sections:	of FPU; like what follows, only this worker writes it
  * @cpu_ns:	time in them
  * @throttled_ns: see struct bitnet_worker_info
+ * @next_break:	jiffies
  */
 struct bitnet_worker {
 	bool kick;
@@ -652,6 +653,7 @@ struct bitnet_worker {
 	struct bitnet_sections sections;
 	u64 cpu_ns;
 	u64 throttled_ns;
+	unsigned long next_break;
 };
 
 /* fpu.c */

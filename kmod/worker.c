@@ -31,11 +31,14 @@
 
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/sched/stat.h>
 #include <linux/smpboot.h>
 #include <linux/suspend.h>
 #include <uapi/linux/sched/types.h>
@@ -55,6 +58,10 @@ static_assert((int)BN_ASIDES == BN_STEP_KEPT);
 
 /* What keeps a realtime thread from its CPU for longer than this is told. */
 #define STALL_NS	5000000
+
+/* A SCHED_FIFO worker that is not alone on its CPU leaves it for so long, so often: 1 % of it. */
+#define BREAK_US	100
+#define BREAK_MS	10
 
 /*
  * struct aside - a step that was put aside. Owned like the step in flight is between two steps
@@ -1033,6 +1040,19 @@ static void spin(int state, u32 phase)
 }
 
 /*
+ * Who else wants this CPU gets it for a moment. A SCHED_FIFO worker may have something to compute
+ * for hours; below it are threads that the kernel itself depends on, above all on PREEMPT_RT:
+ * timers, softirqs, and RCU's own, without which grace periods do not end.
+ */
+static void take_break(struct bitnet_worker *worker)
+{
+	if (!fifo_priority || time_before(jiffies, worker->next_break) || single_task_running())
+		return;
+	usleep_range(BREAK_US, BREAK_US + BREAK_US / 10);
+	worker->next_break = jiffies + msecs_to_jiffies(BREAK_MS);
+}
+
+/*
  * The thread's work, until there is none. Returns as well, between two tiles, when the thread is to
  * stop, park or pause.
  */
@@ -1055,6 +1075,7 @@ static void worker_fn(unsigned int cpu)
 		if (found == FOUND_TILE) {
 			awake(worker);
 			compute(worker, phase, tile);
+			take_break(worker);
 		} else if (found == FOUND_IDLE && start_idle()) {
 			awake(worker);
 		} else if (worker->sleeping) {
@@ -1095,6 +1116,7 @@ static void worker_setup(unsigned int cpu)
 		return;
 	if (fifo_priority && sched_setattr_nocheck(current, &attr))
 		pr_warn_once("SCHED_FIFO was refused\n");
+	per_cpu_ptr(&workers, cpu)->next_break = jiffies;
 	look_for_work(cpu);
 }
 

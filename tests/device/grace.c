@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * grace.c - RCU's grace periods end while a SCHED_FIFO worker, or caller of RUN, computes without a
- * pause: somebody on another CPU waits for one after the other meanwhile
+ * pause: somebody on another CPU waits for one after the other meanwhile. A worker lets whoever
+ * else is on its CPU run now and then, the kernel's threads of lower priority among them
  *
  * For guests of its own with such a worker on CPU 1 alone whose clock counts instructions
  * (tests/vm/cells): on any other the host may stop a CPU for as long as a job takes.
  */
+#include <dirent.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,18 +17,47 @@
 #include "device.h"
 
 #define TOKENS	50
+#define MS	1000000ULL
 
 static struct t_client c;
-static volatile uint32_t *ended;	/* grace periods */
+static volatile uint32_t *ended;	/* grace periods; [1]: sleeps */
 
-static void on_cpu(int cpu)
+static void thread_on_cpu(pid_t pid, int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
+	if (sched_setaffinity(pid, sizeof(set), &set))
 		bail("CPU %d: %s", cpu, strerror(errno));
+}
+
+static void on_cpu(int cpu)
+{
+	thread_on_cpu(0, cpu);
+}
+
+/* The thread that begins and ends grace periods; 0: not found */
+static pid_t rcu_thread(void)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+	char path[300], name[32];
+	pid_t found = 0;
+	FILE *f;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(name, sizeof(name), f) &&
+		    (!strcmp(name, "rcu_preempt\n") || !strcmp(name, "rcu_sched\n")))
+			found = atoi(entry->d_name);
+		fclose(f);
+	}
+	closedir(proc);
+	return found;
 }
 
 static void policy(int policy, int priority)
@@ -52,6 +83,29 @@ static pid_t wait_for_grace_periods(void)
 	_exit(1);
 }
 
+static pid_t sleep_behind_worker(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	on_cpu(1);
+	policy(SCHED_FIFO, 1);
+	while (true) {
+		t_sleep_ns(MS);
+		++ended[1];
+	}
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 static void check(bool inlined, const char *who)
 {
 	static struct t_result result;
@@ -66,6 +120,24 @@ static void check(bool inlined, const char *who)
 	/* One may have waited for the beginning, or the end. */
 	ok(n >= 3, "%u grace periods have ended meanwhile", n);
 	is(t_session_rewind(c.fd, c.session, 0), 0, "rewind");
+}
+
+/* A thread of lower priority with a timer, and RCU's, on the worker's CPU */
+static void check_behind(void)
+{
+	pid_t rcu = rcu_thread(), pid = sleep_behind_worker();
+	uint64_t start;
+	uint32_t n;
+
+	ok(rcu, "there is a thread of RCU's");
+	thread_on_cpu(rcu, 1);
+	start = t_now();
+	n = ended[1];
+	check(false, "a worker with others behind it");
+	n = ended[1] - n;
+	start = t_now() - start;
+	ok(n >= start / (50 * MS), "one of them woke up %u times in %llu ms", n, start / MS);
+	end(pid);
 }
 
 int main(void)
@@ -88,8 +160,9 @@ int main(void)
 	policy(SCHED_FIFO, 50);
 	check(true, "a caller of RUN");
 	policy(SCHED_OTHER, 0);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	on_cpu(0);
+	check_behind();
+	end(pid);
 	t_client_close(&c);
 	return done();
 }
