@@ -3,154 +3,120 @@
  * fpu_state.c - a program's vector registers, x87 state and rounding modes survive the module's
  * work
  *
- * Threads fill their registers with numbers of their own and look at them again and again, over
- * system calls of the device, preemption by the workers, signals and fork, while jobs run; and the
- * jobs' results do not depend on how a program has set its rounding.
+ * On each CPU a thread fills its registers with numbers of its own and looks at them all again and
+ * again, most of the time without any call, while workers and callers of RUN preempt it to compute
+ * there; and over system calls of the device, RUN, signals, fork and ptrace. The jobs' results do
+ * not depend on how a program has set its rounding.
  */
-#include <cpuid.h>
 #include <pthread.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
 
-#include "device.h"
+#include "registers.h"
 
-#define N_REGS	16
+#define MAX_CPUS	8
+#define PASSES		5000	/* with the same numbers, some milliseconds under emulation */
+
+/* Checks are worth something only if others use the registers in between: at least so often. */
+#define CHECKS_A_SWITCH		20000
+#define CHECKS_A_SECTION	1000
 
 static volatile bool stop;
-static bool has_avx;
 static struct t_client c;
 
-struct regs {
-	uint8_t vector[N_REGS][32] __attribute__((aligned(32)));
-	uint32_t mxcsr;
-	uint16_t x87;
-};
-
-/*
- * Loads all vector registers, calls an ioctl by the bare instruction, spins, and stores them all.
- * Nothing but the instructions here may touch a register in between: no call, no spill.
- */
-static void hold_avx(const struct regs *in, struct regs *out, long nr, void *arg, long spin)
-{
-	long result = SYS_ioctl;
-
-#define LOAD(n)		"vmovdqa " #n "*32(%[in]), %%ymm" #n "\n\t"
-#define STORE(n)	"vmovdqa %%ymm" #n ", " #n "*32(%[out])\n\t"
-#define ALL(op)                                                                                 \
-	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) \
-		op(14) op(15)
-	asm volatile("ldmxcsr %[mx_in]\n\t"
-		     "fldcw %[cw_in]\n\t" ALL(LOAD) "syscall\n\t"
-						    "1: pause\n\t"
-						    "dec %[spin]\n\t"
-						    "jnz 1b\n\t" ALL(STORE) "stmxcsr %[mx_out]\n\t"
-									    "fnstcw %[cw_out]\n\t"
-									    "vzeroupper\n\t"
-		     : "+a"(result), [spin] "+r"(spin), [mx_out] "=m"(out->mxcsr),
-		       [cw_out] "=m"(out->x87)
-		     : "D"((long)c.fd), "S"(nr), "d"(arg), [in] "r"(in->vector),
-		       [out] "r"(out->vector), [mx_in] "m"(in->mxcsr), [cw_in] "m"(in->x87)
-		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-		       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-		       "xmm15");
-#undef LOAD
-#undef STORE
-}
-
-/* The same for CPUs without AVX. */
-static void hold_sse(const struct regs *in, struct regs *out, long nr, void *arg, long spin)
-{
-	long result = SYS_ioctl;
-
-#define LOAD(n)		"movdqa " #n "*32(%[in]), %%xmm" #n "\n\t"
-#define STORE(n)	"movdqa %%xmm" #n ", " #n "*32(%[out])\n\t"
-	memcpy(out, in, sizeof(*out));
-	asm volatile("ldmxcsr %[mx_in]\n\t"
-		     "fldcw %[cw_in]\n\t" ALL(LOAD) "syscall\n\t"
-						    "1: pause\n\t"
-						    "dec %[spin]\n\t"
-						    "jnz 1b\n\t" ALL(STORE) "stmxcsr %[mx_out]\n\t"
-									    "fnstcw %[cw_out]\n\t"
-		     : "+a"(result), [spin] "+r"(spin), [mx_out] "=m"(out->mxcsr),
-		       [cw_out] "=m"(out->x87)
-		     : "D"((long)c.fd), "S"(nr), "d"(arg), [in] "r"(in->vector),
-		       [out] "r"(out->vector), [mx_in] "m"(in->mxcsr), [cw_in] "m"(in->x87)
-		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-		       "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-		       "xmm15");
-#undef LOAD
-#undef STORE
-}
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 struct watch {
-	uint64_t seed, checks, differences;
+	uint64_t seed;
+	volatile uint64_t checks;
+	uint64_t calls, differences, switches;
+	int cpu;
 };
 
-static void check_call(struct watch *w, long nr, void *arg)
+/* @passes times all registers are looked at, after an ioctl if @nr is not negative. */
+static void check(struct watch *w, int fd, long nr, void *arg, uint64_t passes)
 {
-	static const uint32_t plain = 0x1f80;
 	struct regs in, out;
-	unsigned int i, k;
-	uint64_t r;
+	uint64_t left;
 
-	for (i = 0; i < N_REGS; i++) {
-		for (k = 0; k < 32; k += 8) {
-			r = t_random(&w->seed);
-			memcpy(&in.vector[i][k], &r, 8);
-		}
+	randomise(&in, &w->seed);
+	out = in;
+	left = hold(&in, &out, fd, nr, arg, passes);
+	w->checks += passes - left;
+	if (left || memcmp(&in, &out, sizeof(in))) {
+		if (!w->differences++)
+			tell(&in, &out);
 	}
-	/*
-	 * Exceptions stay masked; any rounding, flush-to-zero, denormals-are-zero; any x87
-	 * precision.
-	 */
-	in.mxcsr = plain | (t_random(&w->seed) & 0xe040);
-	in.x87 = 0x037f ^ (t_random(&w->seed) & 0x0c00);
-	if (has_avx)
-		hold_avx(&in, &out, nr, arg, 200 + t_random(&w->seed) % 3000);
-	else
-		hold_sse(&in, &out, nr, arg, 200 + t_random(&w->seed) % 3000);
-	w->checks++;
-	w->differences += memcmp(in.vector, out.vector, sizeof(in.vector)) ||
-			  in.mxcsr != out.mxcsr || in.x87 != out.x87;
-	asm volatile("ldmxcsr %0" : : "m" (plain));
-	asm volatile("fninit");
+}
+
+static void check_call(struct watch *w, int fd, long nr, void *arg)
+{
+	check(w, fd, nr, arg, 1 + t_random(&w->seed) % 200);
+	w->calls++;
 }
 
 static void check_once(struct watch *w)
 {
 	struct bitnet_info info = { .size = sizeof(info) };
 
-	check_call(w, BITNET_IOC_INFO, &info);
+	check_call(w, c.fd, BITNET_IOC_INFO, &info);
+}
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		bail("CPU %d: %s", cpu, strerror(errno));
+}
+
+static void *watch(void *arg)
+{
+	struct watch *w = arg;
+	struct rusage usage;
+
+	stay_on(w->cpu);
+	while (!stop) {
+		check(w, -1, -1, NULL, PASSES);
+		check_once(w);
+	}
+	getrusage(RUSAGE_THREAD, &usage);
+	w->switches = usage.ru_nivcsw;
+	return NULL;
+}
+
+/* Hands in one job by RUN with odd registers. Return: 0 or a negative errno */
+static void check_run(struct watch *w, int fd, const struct bitnet_job *job,
+		      struct bitnet_ring_entry *entries, uint32_t n_entries)
+{
+	struct bitnet_run run = {
+		.size = sizeof(run), .job = t_pointer(job), .job_size = sizeof(*job),
+		.n_entries = n_entries, .entries = t_pointer(entries),
+	};
+
+	memset(entries, 0, n_entries * sizeof(*entries));
+	check_call(w, fd, BITNET_IOC_RUN, &run);
 }
 
 /* RUN computes in this very thread, whatever it has set: the same tokens, and nothing is lost. */
-static void check_run(void)
+static void check_golden_run(void)
 {
 	const struct t_golden *g = &t_golden[0];
 	struct bitnet_ring_entry entries[5];
 	struct watch w = { .seed = 4 };
 	struct bitnet_job job;
-	unsigned int i, right = 0, n = t_size(10, 500);
+	unsigned int i, right = 0, n = t_size(3, 500);
 
 	for (i = 0; t_more(i, n, "RUN with odd registers"); i++) {
-		struct bitnet_run run = {
-			.size = sizeof(run), .job = t_pointer(&job), .job_size = sizeof(job),
-			.n_entries = ARRAY_SIZE(entries), .entries = t_pointer(entries),
-		};
-
 		job = t_generate(c.session, g->ids, g->n_ids, 4, 1);
-		memset(entries, 0, sizeof(entries));
 		t_session_rewind(c.fd, c.session, 0);
-		check_call(&w, BITNET_IOC_RUN, &run);
+		check_run(&w, c.fd, &job, entries, ARRAY_SIZE(entries));
 		right += entries[3].token == g->greedy[3] && entries[4].kind == BITNET_ENTRY_DONE;
 	}
-	is(w.differences, 0, "registers over %llu RUN", (unsigned long long)w.checks);
+	is(w.differences, 0, "registers over %llu RUN", (unsigned long long)w.calls);
 	is(right, i, "which give golden tokens with any rounding of the caller's");
-}
-
-static void *watch(void *arg)
-{
-	while (!stop)
-		check_once(arg);
-	return NULL;
 }
 
 static void on_signal(int sig)
@@ -163,27 +129,236 @@ static void on_signal(int sig)
 		abort();
 }
 
+/* ---- short jobs on all CPUs ------------------------------------------------------------------ */
+
+/*
+ * After each pause somebody computes, preempting who is on that CPU: a worker, or in RUN this
+ * thread, whose own registers are looked at then.
+ */
+struct short_jobs {
+	struct t_client client;
+	bool in_run;
+	int cpu;
+	uint64_t jobs, wrong;
+	struct watch watch;
+	pthread_t thread;
+};
+
+#define SHORT_TOKENS	2
+
+/* The last token's logits, or 0 */
+static uint64_t short_job(struct short_jobs *s)
+{
+	static const uint32_t prompt[] = { 1, 2, 3 };
+	struct bitnet_job job = t_generate(s->client.session, prompt, ARRAY_SIZE(prompt),
+					   SHORT_TOKENS, 1);
+	struct bitnet_ring_entry entries[SHORT_TOKENS + 1];
+	unsigned int i;
+
+	if (t_session_rewind(s->client.fd, s->client.session, 0))
+		return 0;
+	if (s->in_run) {
+		check_run(&s->watch, s->client.fd, &job, entries, ARRAY_SIZE(entries));
+	} else {
+		if (t_random(&s->watch.seed) % 2) {
+			job.job_class = BITNET_CLASS_REALTIME;
+			job.first_token_ns = job.period_ns = T_HANG_NS / 2;
+		}
+		if (t_submit(s->client.fd, &job, 1, NULL))
+			return 0;
+		for (i = 0; i < ARRAY_SIZE(entries); i++)
+			if (t_ring_wait(&s->client.ring, &entries[i]))
+				return 0;
+	}
+	if (entries[SHORT_TOKENS].kind != BITNET_ENTRY_DONE)
+		return 0;
+	return entries[SHORT_TOKENS - 1].logits_hash;
+}
+
+static void *make_short_jobs(void *arg)
+{
+	struct short_jobs *s = arg;
+	uint64_t first, hash;
+
+	stay_on(s->cpu);
+	first = short_job(s);
+	while (!stop) {
+		t_sleep_ns(t_random(&s->watch.seed) % 500000);
+		hash = short_job(s);
+		s->jobs++;
+		s->wrong += !hash || hash != first;
+	}
+	return NULL;
+}
+
+/* ---- ptrace ---------------------------------------------------------------------------------- */
+
+#define REGSET_XSTATE	0x202
+#define XSTATE_BYTES	16384
+
+/* Are the registers of a process that has stopped those that it holds? 14 and 15 may be in use. */
+static bool regset_is(const uint8_t *xstate, const struct regs *held)
+{
+	unsigned int eax, high = 0, ecx, edx, i;
+	uint32_t mxcsr;
+	bool same;
+
+	memcpy(&mxcsr, xstate + 24, 4);
+	same = mxcsr == held->mxcsr && !memcmp(xstate, &held->x87, 2);
+	if (hold != hold_sse)
+		__get_cpuid_count(0xd, 2, &eax, &high, &ecx, &edx);
+	for (i = 0; i < 8; i++)
+		same &= !memcmp(xstate + 32 + i * 16, &held->mmx[i], 8);
+	for (i = 0; i < 14; i++) {
+		same &= !memcmp(xstate + 160 + i * 16, held->vector[i], 16);
+		same &= !high || !memcmp(xstate + high + i * 16, held->vector[i] + 16, 16);
+	}
+	return same;
+}
+
+/* Stops @pid at any moment, looks at its registers, puts others there, and those back. */
+static int look_from_outside(pid_t pid, const struct regs *held)
+{
+	static uint8_t saved[XSTATE_BYTES], other[XSTATE_BYTES], seen[XSTATE_BYTES];
+	struct iovec iov = { saved, sizeof(saved) };
+	size_t bytes;
+	int status;
+	bool same;
+
+	if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	if (!WIFSTOPPED(status))
+		return -ESRCH;
+	if (ptrace(PTRACE_GETREGSET, pid, REGSET_XSTATE, &iov))
+		return -errno;
+	bytes = iov.iov_len;
+	same = regset_is(saved, held);
+	memcpy(other, saved, bytes);
+	for (unsigned int i = 160; i < 160 + 16 * 16; i++)
+		other[i] ^= 0x5a;
+	iov = (struct iovec){ other, bytes };
+	if (ptrace(PTRACE_SETREGSET, pid, REGSET_XSTATE, &iov))
+		return -errno;
+	sched_yield();
+	iov = (struct iovec){ seen, sizeof(seen) };
+	if (ptrace(PTRACE_GETREGSET, pid, REGSET_XSTATE, &iov))
+		return -errno;
+	same &= !memcmp(seen + 160, other + 160, 16 * 16);
+	iov = (struct iovec){ saved, bytes };
+	if (ptrace(PTRACE_SETREGSET, pid, REGSET_XSTATE, &iov) || ptrace(PTRACE_CONT, pid, 0, 0))
+		return -errno;
+	return same;
+}
+
+static void check_ptrace(int cpu)
+{
+	struct regs *held = mmap(NULL, 2 * sizeof(*held), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned int i, n = t_size(100, 5000), same = 0;
+	uint64_t seed = 77, give_up = t_now() + T_HANG_NS;
+	int status, err = 1;
+	pid_t pid;
+
+	if (held == MAP_FAILED)
+		bail("mmap: %s", strerror(errno));
+	randomise(held, &seed);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		stay_on(cpu);
+		/* For ever, unless there is a difference */
+		hold(&held[0], &held[1], 0, -1, NULL, UINT64_MAX);
+		_exit(1);
+	}
+	if (pid < 0 || ptrace(PTRACE_SEIZE, pid, 0, 0))
+		bail("PTRACE_SEIZE: %s", strerror(errno));
+	/* Each pass puts these here; the first when all are loaded. */
+	while (memcmp(held[1].vector[15], held[0].vector[15], 16) && t_now() < give_up)
+		t_sleep_ns(1000000);
+	for (i = 0; t_more(i, n, "stops by ptrace") && err >= 0; i++) {
+		err = look_from_outside(pid, held);
+		same += err == 1;
+		t_sleep_ns(t_random(&seed) % 4000000);
+	}
+	if (err == -EIO && t_is_uml())
+		skip("no regset of the vector registers: %s", strerror(-err));
+	else
+		is(same, i, "registers of another process, stopped %u times, are there", i);
+	kill(pid, SIGKILL);
+	ok(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+	   "and that process found them so");
+	munmap(held, 2 * sizeof(*held));
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+/* Sections so far, of workers and callers. */
+static uint64_t sections(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/bitnet/sections", "re");
+	unsigned long long from, count;
+	uint64_t sum = 0;
+	char line[256];
+
+	if (!f)
+		bail("debugfs: %s", strerror(errno));
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%llu %llu", &from, &count) == 2)
+			sum += count;
+	fclose(f);
+	return sum;
+}
+
+/* The threads are interrupted by signals, and this process is copied: its child has more checks. */
+static void signal_and_fork(struct watch *w, const pthread_t *threads, int n)
+{
+	int i, status;
+	pid_t pid;
+
+	for (i = 0; i < n; i++)
+		pthread_kill(threads[i], SIGUSR1);
+	check_once(w);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		for (i = 0; i < 50; i++)
+			check_once(w);
+		_exit(w->differences ? 1 : 0);
+	}
+	waitpid(pid, &status, 0);
+	w->differences += !!status;
+}
+
+static uint64_t checks_of(const struct watch *watches, int n)
+{
+	uint64_t sum = 0;
+
+	while (n--)
+		sum += watches[n].checks;
+	return sum;
+}
+
 int main(void)
 {
 	struct t_leaks before = t_leaks_start();
-	unsigned int eax, ebx, ecx = 0, edx, i, k,
-			       rounds = t_size(t_is_uml() ? 8 : 4, 500);
-	struct watch watches[3] = { { .seed = 1 }, { .seed = 2 }, { .seed = 3 } };
-	struct t_image image = t_image_demo();
-	pthread_t threads[2];
+	uint64_t n = t_size(10 * 1000 * 1000, 350 * 1000 * 1000), checks, n_sections;
+	struct watch watches[MAX_CPUS] = { 0 }, once = { .seed = 1 };
+	struct t_image image = t_image_demo(), tiny = t_image_random(&t_tiny);
 	static const uint32_t odd = 0x1f80 | 0xe040, plain = 0x1f80;
-	bool golden = true;
-	int status;
-	pid_t pid;
+	struct short_jobs short_jobs[2] = {
+		{ .watch.seed = 5 }, { .watch.seed = 6, .in_run = true },
+	};
+	unsigned int text, texts = t_size(t_is_uml() ? 8 : 1, 500), rounds = 0;
+	int i, n_cpus = 0, cpus[MAX_CPUS];
+	pthread_t threads[MAX_CPUS];
+	bool golden;
+	cpu_set_t set;
 
-	__get_cpuid(1, &eax, &ebx, &ecx, &edx);
-	has_avx = (ecx & bit_AVX) && (ecx & bit_OSXSAVE);
-	if (!has_avx)
-		diag("no AVX: the xmm registers are looked at");
+	diag("%s are looked at", choose_hold());
 	t_client_open(&c, &image, 64);
-	check_once(&watches[0]);
-	is(watches[0].differences, 0, "registers over one system call");
-	check_run();
+	check_once(&once);
+	is(once.differences, 0, "registers over one system call");
+	check_golden_run();
 
 	/* A client that rounds up and flushes denormals gets the same tokens. */
 	asm volatile("ldmxcsr %0" : : "m" (odd));
@@ -192,32 +367,54 @@ int main(void)
 	ok(golden, "golden text with the client's rounding changed");
 
 	signal(SIGUSR1, on_signal);
-	for (i = 0; i < 2; i++)
+	sched_getaffinity(0, sizeof(set), &set);
+	for (i = 0; i < CPU_SETSIZE && n_cpus < MAX_CPUS; i++)
+		if (CPU_ISSET(i, &set))
+			cpus[n_cpus++] = i;
+	/* The last has a worker, the first none; RUN computes where its caller is. */
+	for (i = 0; i < 2; i++) {
+		t_client_open(&short_jobs[i].client, &tiny, 64);
+		short_jobs[i].cpu = cpus[0];
+		if (pthread_create(&short_jobs[i].thread, NULL, make_short_jobs, &short_jobs[i]))
+			bail("pthread_create");
+	}
+	n_sections = sections();
+	for (i = 0; i < n_cpus; i++) {
+		watches[i] = (struct watch){ .seed = 10 + i, .cpu = cpus[i] };
 		if (pthread_create(&threads[i], NULL, watch, &watches[i]))
 			bail("pthread_create");
-	for (i = 0; t_more(i, rounds, "texts"); i++) {
-		golden &= t_golden_holds(&c, i % T_N_GOLDEN);
-		for (k = 0; k < 2; k++)
-			pthread_kill(threads[k], SIGUSR1);
-		check_once(&watches[2]);
-		fflush(stdout);
-		pid = fork();
-		if (!pid) {
-			for (k = 0; k < 50; k++)
-				check_once(&watches[2]);
-			_exit(watches[2].differences ? 1 : 0);
-		}
-		waitpid(pid, &status, 0);
-		watches[2].differences += !!status;
+	}
+	for (text = 0; t_more(text, texts, "texts"); text++)
+		golden &= t_golden_holds(&c, text % T_N_GOLDEN);
+	ok(golden, "jobs give golden texts meanwhile");
+	check_ptrace(cpus[n_cpus - 1]);
+	for (checks = 0; t_more(checks, n, "checks"); checks = checks_of(watches, n_cpus)) {
+		signal_and_fork(&once, threads, n_cpus);
+		rounds++;
+		t_sleep_ns(50000000);
 	}
 	stop = true;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < n_cpus; i++)
 		pthread_join(threads[i], NULL);
-	ok(golden, "jobs give golden texts meanwhile");
-	for (i = 0; i < 3; i++)
-		is(watches[i].differences, 0, "thread %u: %llu checks", i,
-		   (unsigned long long)watches[i].checks);
-	ok(watches[0].checks + watches[1].checks > 100, "that is enough of them");
+	checks = checks_of(watches, n_cpus);
+	n_sections = sections() - n_sections;
+	is(once.differences, 0, "registers of who forks, and of %u children", rounds);
+	for (i = 0; i < 2; i++) {
+		pthread_join(short_jobs[i].thread, NULL);
+		is(short_jobs[i].wrong, 0, "%llu short jobs %s, all alike",
+		   (unsigned long long)short_jobs[i].jobs, i ? "in RUN" : "of workers");
+		if (short_jobs[i].in_run)
+			is(short_jobs[i].watch.differences, 0, "registers over these");
+		t_client_close(&short_jobs[i].client);
+	}
+	for (i = 0; i < n_cpus; i++) {
+		is(watches[i].differences, 0, "CPU %d: %llu checks, %llu of them after a call", cpus[i],
+		   (unsigned long long)watches[i].checks, (unsigned long long)watches[i].calls);
+		ok(watches[i].switches > watches[i].checks / CHECKS_A_SWITCH, "preempted %llu times",
+		   (unsigned long long)watches[i].switches);
+	}
+	ok(n_sections > checks / CHECKS_A_SECTION, "%llu sections meanwhile",
+	   (unsigned long long)n_sections);
 	t_client_close(&c);
 	ok(t_leaks_none(&before), "nothing is left");
 	return done();
