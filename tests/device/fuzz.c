@@ -7,6 +7,10 @@
  * before and after each call, and what the call says must fit one of the states in between. A
  * sequence runs in a child, as root or as an ordinary user; some children are killed halfway.
  *
+ * Counted are ioctl(), mmap() and poll(), not what open(), close(), fork(), munmap() and stores into
+ * the ring do besides. Most of them are hostile: single calls that must be refused at once, in
+ * whatever state the others have brought about.
+ *
  *	fuzz [--seed N] [--sequences N]		sequences N, N + 1, ...; odd ones as user
  *	fuzz --replay FILE			the calls in FILE, as a failure prints them
  *
@@ -96,7 +100,7 @@ static bool as_user, signals, lingering;
 
 /* What the child tells its parent, also when it dies. */
 static struct {
-	uint64_t calls, seed;
+	uint64_t calls, hostile, seed;
 	unsigned int at;
 	char text[400];
 	uint32_t results[256][192];	/* how often each ioctl gave what */
@@ -1162,13 +1166,14 @@ static void op_poll(const struct fuzz_call *call)
 {
 	struct file *f = file_of(call);
 	struct pollfd p = { .fd = f->fd, .events = POLLIN };
+	const struct timespec timeout = { .tv_nsec = call->a % 4 ? 0 : 50000 };
 	bool before, after;
 	int n;
 
 	look(f);
 	before = f->seen != f->head;
 	report->calls++;
-	n = poll(&p, 1, call->a % 4 ? 0 : 1);
+	n = ppoll(&p, 1, &timeout, NULL);
 	look(f);
 	after = f->seen != f->head;
 	if (n < 0 ? errno != EINTR : !f->scribbled && (n ? !after : before))
@@ -1721,6 +1726,234 @@ static void op_stats(const struct fuzz_call *call)
 		wrong("the user has %u models instead of %u", u.out_models, all_models());
 }
 
+/* ---- calls that cannot be right -------------------------------------------------------------- */
+
+/*
+ * What each ioctl looks at first: bits of a word that must be clear, another word that must be 0, an
+ * id. 0: there is none. Offsets are those of words that its first version has.
+ */
+static const struct {
+	uint16_t size, min, id, zero;
+	uint32_t clear;			/* of the word behind the size, flags */
+	bool writes;
+} first_look[] = {
+#define LOOK(nr, type, last, ...)								\
+	[BITNET_IOC_##nr & 0xff] = { .size = sizeof(struct bitnet_##type),			\
+		.min = offsetof(struct bitnet_##type, last) +					\
+		       sizeof(((struct bitnet_##type *)0)->last), __VA_ARGS__ }
+#define ZERO(type)	.zero = offsetof(struct bitnet_##type, __resv)
+#define CLEAR(bits)	.clear = bits
+#define ID		.id = 4
+#define WRITES		.writes = true
+	LOOK(INFO, info, out_variant, CLEAR(~0U), ZERO(info)),
+	LOOK(MODEL_LOAD, model_load, __resv, CLEAR(~1U), ZERO(model_load), WRITES),
+	LOOK(MODEL_OPEN, model_open, __resv, CLEAR(~0U), ZERO(model_open), WRITES),
+	LOOK(MODEL_CLOSE, model_close, model_id, ID, WRITES),
+	LOOK(MODEL_UNLOAD, model_unload, name, CLEAR(~0U), WRITES),
+	LOOK(MODEL_INFO, model_info, out_name, ID),
+	LOOK(SESSION_OPEN, session_open, __resv, CLEAR(~0U), ZERO(session_open), WRITES),
+	LOOK(SESSION_REWIND, session_rewind, __resv, ID, ZERO(session_rewind), WRITES),
+	LOOK(SESSION_CLOSE, session_close, session_id, ID, WRITES),
+	LOOK(RING_SETUP, ring_setup, out_ring_bytes, CLEAR(~0U), WRITES),
+	LOOK(SUBMIT, submit, out_error, CLEAR(~0U), WRITES),
+	LOOK(CANCEL, cancel, __resv, CLEAR(~0U), ZERO(cancel), WRITES),
+	LOOK(WAIT, wait, timeout_ns, CLEAR(~0U)),
+	LOOK(STATS, stats, out_token_ns, CLEAR(~3U)),
+	LOOK(RUN, run, __resv, CLEAR(~0U), ZERO(run), WRITES),
+};
+
+/* Any bits, and more often those that programs get wrong. */
+static uint64_t odd_word(uint64_t *seed)
+{
+	uint64_t r = t_random(seed);
+
+	switch (r % 8) {
+	case 0:
+		return 0;
+	case 1:
+		return r >> 3 & 0xff;
+	case 2:
+		return r >> 3 & 1 ? ~0ULL : 0xffffffff;
+	case 3:
+		return 1ULL << (r >> 3 & 63);
+	case 4:
+		return t_pointer(stage) + (r >> 3) % (3 * T_PAGE);
+	case 5:
+		return 0xffff800000000000 | r >> 17;
+	default:
+		return t_random(seed);
+	}
+}
+
+static void *wild_pointer(uint64_t r)
+{
+	switch (r % 6) {
+	case 0:
+		return (void *)(r >> 8 & 0xff);
+	case 1:
+		return (void *)(0xffff800000000000 | r >> 17);
+	case 2:
+		return (void *)(~0ULL - (r >> 8 & 0xff));
+	case 3:
+		return (void *)(0x8000000000000000 | r >> 1);
+	default:
+		return stage + 2 * T_PAGE + (r >> 8) % T_PAGE;
+	}
+}
+
+/* No id that a file has, nor may have. */
+static uint32_t no_id(uint64_t r)
+{
+	if (r % 4 == 0)
+		return 0;
+	return r % 4 == 1 ? FILE_SESSIONS + 1 + (r >> 8 & 0xff) : (uint32_t)r | 0x100;
+}
+
+/* A struct of odd words at @at, which cannot be accepted. Return: why */
+static int hostile_fields(unsigned int nr, uint8_t *at, uint64_t *seed)
+{
+	const uint16_t id = first_look[nr].id, zero = first_look[nr].zero;
+	const uint32_t clear = first_look[nr].clear;
+	uint64_t word, r = t_random(seed);
+	uint32_t flags, other = 0;
+	unsigned int i;
+
+	for (i = 0; i < first_look[nr].size; i += 8) {
+		word = odd_word(seed);
+		memcpy(at + i, &word, 8);
+	}
+	if (zero && r % 4) {
+		other = r % 4 == 1 ? 0 : r >> 8;
+		memcpy(at + zero, &other, 4);
+	} else if (zero) {
+		memcpy(&other, at + zero, 4);
+	}
+	if (id) {
+		word = no_id(r >> 32);
+		memcpy(at + id, &word, 4);
+		return other ? -EINVAL : -ENOENT;
+	}
+	memcpy(&flags, at + 4, 4);
+	if (!(flags & clear) && !other)
+		flags |= (clear & -clear) << (r >> 32) % 24;
+	memcpy(at + 4, &flags, 4);
+	return -EINVAL;
+}
+
+/* Of any size, anywhere. Return: what that gives, or 0 when it depends on the fields */
+static int hostile_place(unsigned int nr, uint8_t **at, uint64_t r)
+{
+	const uint32_t known = first_look[nr].size;
+	uint32_t size = known, i;
+
+	switch (r % 8) {
+	case 0:
+		size = r >> 32;
+		break;
+	case 1:
+		size = (r >> 32) % 700;
+		break;
+	case 2:
+		/* Only the beginning is there, of the size or of what it promises. */
+		i = 1 + (r >> 32) % (known - 1);
+		memcpy(*at, &size, 4);
+		*at = memmove(stage + 2 * T_PAGE - i, *at, i);
+		return -EFAULT;
+	case 3:
+		*at = wild_pointer(r >> 3);
+		return -EFAULT;
+	default:
+		break;
+	}
+	memcpy(*at, &size, 4);
+	if (size < first_look[nr].min)
+		return -EINVAL;
+	if (size > 4096)
+		return -E2BIG;
+	for (i = known; i < size; i++)
+		if ((*at)[i])
+			return -E2BIG;
+	return 0;
+}
+
+/* SUBMIT or RUN of a job with some odd words, for no session and no model. */
+static void hostile_job(struct file *f, bool run, uint64_t *seed)
+{
+	static struct bitnet_ring_entry entries[2];
+	struct bitnet_job job = {
+		.kind = 1 + t_random(seed) % 3, .input = t_pointer(good_tokens), .input_count = 1,
+		.max_tokens = 1,
+	};
+	struct bitnet_submit s = {
+		.size = sizeof(s), .jobs = t_pointer(&job), .count = 1, .job_size = sizeof(job),
+	};
+	struct bitnet_run u = {
+		.size = sizeof(u), .job = t_pointer(&job), .job_size = sizeof(job),
+		.entries = t_pointer(entries), .n_entries = ARRAY_SIZE(entries),
+	};
+	unsigned int n = t_random(seed) % 4;
+	uint64_t word;
+	int err, why;
+
+	while (n--) {
+		word = odd_word(seed);
+		memcpy((uint8_t *)&job + t_random(seed) % (sizeof(job) / 8) * 8, &word, 8);
+	}
+	job.session_id = no_id(t_random(seed));
+	job.model_id = no_id(t_random(seed));
+	err = t_ioctl(f->fd, run ? BITNET_IOC_RUN : BITNET_IOC_SUBMIT, run ? (void *)&u : &s);
+	why = run || err ? err : s.out_error;
+	report->results[(run ? BITNET_IOC_RUN : BITNET_IOC_SUBMIT) & 0xff][-err]++;
+	if (!f->writable ? err != -EPERM :
+	    !run && !f->has_ring ? err != -ENXIO :
+	    why != -EINVAL && why != -ENOENT && why != -ERANGE && why != -EFAULT &&
+	    why != -ENOSPC &&
+	    !(why == -EDQUOT && !run && (f->scribbled || f->n_jobs == FILE_JOBS)))
+		wrong("a job that cannot be right gives %d, %d", err, why);
+}
+
+/*
+ * Many calls that change nothing: they are refused with the errno of the first thing that is wrong.
+ * What they may have done all the same is seen by the calls that follow.
+ */
+static void op_hostile(const struct fuzz_call *call)
+{
+	struct file *f = file_of(call);
+	uint64_t seed = (uint64_t)call->b << 32 | call->c;
+	unsigned int n = 1 + call->a % 128, i;
+
+	for (i = 0; i < n; i++) {
+		uint64_t r = t_random(&seed);
+		unsigned int nr = (r >> 8) % ARRAY_SIZE(first_look);
+		unsigned long cmd = _IO(BITNET_IOC_TYPE, nr);
+		uint8_t *at = stage + 8;
+		int err, fields, want;
+
+		report->calls++;
+		report->hostile++;
+		if (r % 8 == 0) {
+			hostile_job(f, r >> 3 & 1, &seed);
+			continue;
+		}
+		fields = hostile_fields(nr, at, &seed);
+		want = hostile_place(nr, &at, t_random(&seed));
+		if (!want)
+			want = fields;
+		if (first_look[nr].writes && !f->writable)
+			want = -EPERM;
+		if (r % 16 == 1) {
+			/* Of ours, but with a direction, a size or a number that none has. */
+			cmd = (r >> 16 & ~0xff00UL & ~0U) | BITNET_IOC_TYPE << 8 | 0x80;
+			want = -ENOTTY;
+		}
+		err = t_ioctl(f->fd, cmd, at);
+		if (err != want)
+			wrong("number %u of %u, ioctl 0x%lx at %p, gives %d (%s) instead of %d", i,
+			      n, cmd, at, err, strerror(-err), want);
+		report->results[cmd & 0xff][-err]++;
+	}
+}
+
 /* ---- signals --------------------------------------------------------------------------------- */
 
 static void on_alarm(int sig)
@@ -1767,6 +2000,7 @@ static const struct fuzz_op ops[] = {
 	{ "run", op_run, 24, 0 },
 	{ "stats", op_stats, 40, 0 },
 	{ "signals", op_signals, 2, 0 },
+	{ "hostile", op_hostile, 50, 0 },
 };
 
 /* Names stay until they are taken away. */
@@ -1791,6 +2025,7 @@ static void run_sequence(const struct fuzz_sequence *s, unsigned int kill_at)
 	for (i = 0; i < N_FILES; i++)
 		files[i].fd = -1;
 	memset(objects, 0, sizeof(objects));
+	memset(stage, 0, 2 * T_PAGE);
 	signals = false;
 	for (i = 0; i < s->n; i++) {
 		report->at = i;
@@ -1825,21 +2060,23 @@ static void become_user(void)
 /* Waits for a child that makes progress. Return: its status; a hang counts as SIGKILL */
 static int wait_for(pid_t pid)
 {
-	uint64_t calls = report->calls, since = t_now();
+	uint64_t calls = report->calls, begun = t_now(), since = begun, now;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
+		now = t_now();
 		if (calls != report->calls) {
 			calls = report->calls;
-			since = t_now();
+			since = now;
 		}
-		if (t_now() - since > T_HANG_NS) {
+		if (now - since > T_HANG_NS) {
 			snprintf(report->text, sizeof(report->text), "call %u hangs", report->at);
 			kill(pid, SIGKILL);
 			waitpid(pid, &status, 0);
 			return FAILED << 8;
 		}
-		t_sleep_ns(2000000);
+		/* Often when it is short, and seldom when that would cost the only CPU's time. */
+		t_sleep_ns(200000 + (now - begun) / 8);
 	}
 	return status;
 }
@@ -1985,6 +2222,9 @@ int main(int argc, char **argv)
 		{ "replay", required_argument, NULL, 'r' }, { 0 },
 	};
 	struct batch b = { .seed = 1, .n = BATCH };
+	/* A call takes 18 us in uml, and three times as long where all is checked. */
+	const uint64_t calls = t_size(t_is_fast() ? 10000000 : 240000,
+				      t_is_fast() ? 500000000 : t_is_uml() ? 40000000 : 2000000);
 	uint64_t n = 0, done_n, random, start = t_now();
 	struct t_leaks before = t_leaks_start();
 	static struct fuzz_sequence given;
@@ -2015,10 +2255,10 @@ int main(int argc, char **argv)
 	}
 	if (!n && !t_is_uml() && !t_is_release())
 		skip_all("too slow for an emulated CPU; fuzz_threads runs there");
-	if (!n)
-		n = t_size(t_is_fast() ? 832 : 208, t_is_uml() ? 40000 : 2000);
 	random = b.seed;
-	for (done_n = 0; !failed && !leaks && t_more(done_n, n, "sequences"); done_n += BATCH) {
+	for (done_n = 0; !failed && !leaks; done_n += BATCH) {
+		if (n ? !t_more(done_n, n, "sequences") : !t_more(report->calls, calls, "calls"))
+			break;
 		/* Seeds of one parity, half of a pair of batches each. */
 		b.kill_at = t_random(&random) % 4 ? ~0U : t_random(&random) % FUZZ_CALLS;
 		failed = batch_fails(&b);
@@ -2032,7 +2272,8 @@ int main(int argc, char **argv)
 	   (unsigned long long)done_n);
 	is(leaks, 0, "and leave nothing, each %u", BATCH);
 	print_results();
-	diag("%llu calls, %llu a second", (unsigned long long)report->calls,
+	diag("%llu calls, %llu of them hostile, %llu a second", (unsigned long long)report->calls,
+	     (unsigned long long)report->hostile,
 	     (unsigned long long)(report->calls * 1000000000 / (t_now() - start + 1)));
 	return done();
 }
