@@ -59,7 +59,7 @@ static void *scribble_all(void *arg)
 static void check(void *(*scribble)(void *arg), const char *what)
 {
 	const uint32_t tokens[2] = { 1, 2 };
-	unsigned int rounds = t_size(t_is_uml() ? 5 : 2, 200), i, n, refused = 0, odd = 0;
+	unsigned int rounds = t_size(t_is_uml() ? 5 : 24, 200), i, n, refused = 0, odd = 0;
 	struct bitnet_job job;
 	pthread_t thread;
 	uint32_t sessions[8];
