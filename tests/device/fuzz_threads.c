@@ -617,7 +617,8 @@ static void check_storm(bool user)
 	int status;
 
 	/* A million on each stock kernel; where accesses are checked a call takes ten times as long. */
-	storm_calls = t_is_uml() ? 2500 * t_size(1, 80) : 125000 * t_size(1, is_checked ? 5 : 100);
+	storm_calls = t_is_uml() ? 2500 * t_size(1, 80) :
+		      is_checked ? 12500 * t_size(1, 50) : 125000 * t_size(1, 100);
 	storm_end = t_loop_ns() ? t_now() + t_loop_ns() : UINT64_MAX;
 	status = t_in_child(storm_child, &user);
 	is(status, 0, "up to %u calls from each of %u threads, as %s", storm_calls, THREADS,
