@@ -644,7 +644,7 @@ int bitnet_workers_each(unsigned int from,
  * @sections:	of FPU; like what follows, only this worker writes it
  * @cpu_ns:	time in them
  * @throttled_ns: see struct bitnet_worker_info
- * @next_break:	jiffies
+ * @next_break: when it leaves its CPU to others again, in jiffies
  */
 struct bitnet_worker {
 	bool kick;

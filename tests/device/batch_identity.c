@@ -90,9 +90,8 @@ int main(void)
 	ok(distinct, "the jobs are different ones");
 	t_client_close(&c);
 
-	fflush(stdout);
 	for (i = 0; i < N_TASKS; i++) {
-		pids[i] = fork();
+		pids[i] = t_fork();
 		if (!pids[i])
 			_exit(child(i, alone[i], go[0]));
 	}

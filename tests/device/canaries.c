@@ -167,12 +167,9 @@ static void tenant_start(struct tenant *t, int (*part)(bool last), uid_t uid)
 	int fds[2];
 	uint8_t last, result;
 
-	fflush(stdout);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
 		bail("socketpair: %s", strerror(errno));
-	t->pid = fork();
-	if (t->pid < 0)
-		bail("fork: %s", strerror(errno));
+	t->pid = t_fork();
 	if (t->pid) {
 		close(fds[1]);
 		t->fd = fds[0];

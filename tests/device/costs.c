@@ -116,8 +116,7 @@ static void check(struct t_client *c, uint32_t other, const struct t_image *imag
 	memset(&told, 0, sizeof(told));
 	*stop = 0;
 	t_trace_start("16384");
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		keep_busy(image, job_class);
 	for (i = 0; t_more(i, rounds, "steps that lose rows"); i++)

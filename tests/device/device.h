@@ -654,7 +654,7 @@ static inline bool t_golden_holds(struct t_client *c, unsigned int i)
 	       t_same_tokens(&result, t_golden[i].greedy, t_tokens(T_N_GREEDY));
 }
 
-/* ---- privileges ---------------------------------------------------------------------- */
+/* ---- processes and what they may ---------------------------------------------------- */
 
 #define T_UID_NOBODY	65534
 #define T_GID_BITNET	200	/* of the guest's /etc/group */
@@ -669,6 +669,18 @@ static inline void t_drop_privileges(uid_t uid, gid_t group)
 	}
 }
 
+/* What is not yet written would be by the child as well. */
+static inline pid_t t_fork(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		bail("fork: %s", strerror(errno));
+	return pid;
+}
+
 /*
  * Runs @fn in a child; its return value (0 .. 125) comes back. 126: it died of a signal. The child
  * must not use tap.h's checks.
@@ -678,10 +690,7 @@ static inline int t_in_child(int (*fn)(void *arg), void *arg)
 	int status;
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		bail("fork: %s", strerror(errno));
+	pid = t_fork();
 	if (!pid)
 		_exit(fn(arg));
 	while (waitpid(pid, &status, 0) < 0)
@@ -691,6 +700,16 @@ static inline int t_in_child(int (*fn)(void *arg), void *arg)
 		return WEXITSTATUS(status);
 	diag("the child died of signal %d", WTERMSIG(status));
 	return 126;
+}
+
+/* Binds a thread, 0 being this one, to a CPU. */
+static inline int t_bind(pid_t thread, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(thread, sizeof(set), &set) ? -errno : 0;
 }
 
 /* ---- the leak oracle ----------------------------------------------------------------- */

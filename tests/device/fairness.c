@@ -64,8 +64,7 @@ static pid_t start(struct flood *shared, uid_t uid, uint32_t n_jobs)
 {
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (pid)
 		return pid;
 	t_drop_privileges(uid, T_GID_BITNET);

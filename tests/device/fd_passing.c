@@ -5,46 +5,10 @@
  * Charges go to who does the thing: the memory's owner for pins, the opener for quotas; and all is
  * given back when the descriptor is gone, whoever closes it.
  */
-#include <sys/socket.h>
-
-#include "device.h"
+#include "descriptors.h"
 
 static const uint32_t tokens[4] = { 1, 2, 3, 4 };
 static struct t_image image;
-
-static int send_fd(int sock, int fd)
-{
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_fd(int sock)
-{
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	char byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *cmsg;
-	int fd;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
-		return -errno;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EBADMSG;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
-	return fd;
-}
 
 /* Nobody, who could not open the device, uses a descriptor that he was given. */
 static int receiver(int sock, uint32_t session, uint64_t ring_bytes)
@@ -62,7 +26,7 @@ static int receiver(int sock, uint32_t session, uint64_t ring_bytes)
 	t_drop_privileges(T_UID_NOBODY, 0);
 	if (t_open_flags(O_RDWR) != -EACCES)
 		return 1;
-	fd = receive_fd(sock);
+	fd = t_receive_fd(sock, 0);
 	if (fd < 0)
 		return 2;
 	t_ring_map(&ring, fd, ring_bytes, 0);
@@ -98,20 +62,19 @@ int main(void)
 	image = t_image_random(&t_tiny);
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
 		bail("socketpair");
-	fflush(stdout);
 	c.fd = t_open();
 	if (t_model_load(c.fd, &image, 0, NULL, &c.model) ||
 	    t_session_open(c.fd, c.model, 0, &c.session) || t_ring_setup(c.fd, 16, -1, 0, &bytes))
 		bail("setting up");
 	/* The child must have the descriptor from the socket only. */
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		close(c.fd);
 		close(sock[0]);
 		_exit(receiver(sock[1], c.session, bytes));
 	}
 	close(sock[1]);
-	is(send_fd(sock[0], c.fd), 0, "a descriptor is sent");
+	is(t_send_fd(sock[0], c.fd, 0), 0, "a descriptor is sent");
 	if (read(sock[0], &byte, 1) == 1) {
 		close(c.fd);
 		ok(t_pinned_pages() != before.pinned,
@@ -129,7 +92,7 @@ int main(void)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sock))
 		bail("socketpair");
 	t_client_open(&c, &image, 16);
-	is(send_fd(sock[0], c.fd), 0, "a descriptor is sent");
+	is(t_send_fd(sock[0], c.fd, 0), 0, "a descriptor is sent");
 	t_client_close(&c);
 	ok(t_pinned_pages() != before.pinned, "the socket keeps the file");
 	close(sock[0]);

@@ -70,8 +70,7 @@ int main(void)
 	/* A job is submitted here; the child holds the last reference and is killed. */
 	if (pipe(ready))
 		bail("pipe");
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		if (write(ready[1], "x", 1) != 1)
 			_exit(1);

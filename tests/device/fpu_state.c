@@ -64,12 +64,10 @@ static void check_once(struct watch *w)
 
 static void stay_on(int cpu)
 {
-	cpu_set_t set;
+	int err = t_bind(0, cpu);
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		bail("CPU %d: %s", cpu, strerror(errno));
+	if (err)
+		bail("CPU %d: %s", cpu, strerror(-err));
 }
 
 static void *watch(void *arg)
@@ -87,7 +85,7 @@ static void *watch(void *arg)
 	return NULL;
 }
 
-/* Hands in one job by RUN with odd registers. Return: 0 or a negative errno */
+/* Hands in one job by RUN with odd registers. */
 static void check_run(struct watch *w, int fd, const struct bitnet_job *job,
 		      struct bitnet_ring_entry *entries, uint32_t n_entries)
 {
@@ -257,15 +255,14 @@ static void check_ptrace(int cpu)
 	if (held == MAP_FAILED)
 		bail("mmap: %s", strerror(errno));
 	randomise(held, &seed);
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		stay_on(cpu);
 		/* For ever, unless there is a difference */
 		hold(&held[0], &held[1], 0, -1, NULL, UINT64_MAX);
 		_exit(1);
 	}
-	if (pid < 0 || ptrace(PTRACE_SEIZE, pid, 0, 0))
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0))
 		bail("PTRACE_SEIZE: %s", strerror(errno));
 	/* Each pass puts these here; the first when all are loaded. */
 	while (memcmp(held[1].vector[15], held[0].vector[15], 16) && t_now() < give_up)
@@ -313,8 +310,7 @@ static void signal_and_fork(struct watch *w, const pthread_t *threads, int n)
 	for (i = 0; i < n; i++)
 		pthread_kill(threads[i], SIGUSR1);
 	check_once(w);
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		for (i = 0; i < 50; i++)
 			check_once(w);

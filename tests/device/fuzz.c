@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "descriptors.h"
 #include "fuzz.h"
 
 #define N_FILES		5
@@ -598,29 +599,20 @@ static void op_fork(const struct fuzz_call *call)
 static void op_pass(const struct fuzz_call *call)
 {
 	struct file *f = file_of(call);
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	char byte;
-	int pair[2];
+	int pair[2], err;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		wrong("socketpair: %s", strerror(errno));
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &f->fd, sizeof(int));
-	if (sendmsg(pair[0], &msg, 0) != 1)
-		wrong("sendmsg: %s", strerror(errno));
+	err = t_send_fd(pair[0], f->fd, 0);
+	if (err)
+		wrong("sendmsg: %s", strerror(-err));
 	if (call->a % 8) {
 		close(f->fd);
-		iov.iov_base = &byte;
-		while (recvmsg(pair[1], &msg, MSG_CMSG_CLOEXEC) < 0)
-			if (errno != EINTR)
-				wrong("recvmsg: %s", strerror(errno));
-		memcpy(&f->fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+		do
+			f->fd = t_receive_fd(pair[1], 0);
+		while (f->fd == -EINTR);
+		if (f->fd < 0)
+			wrong("recvmsg: %s", strerror(-f->fd));
 	}
 	/* Else the message dies in the queue. */
 	close(pair[0]);
@@ -2098,10 +2090,7 @@ static bool batch_fails(const struct batch *b)
 	pid_t pid;
 
 	report->text[0] = 0;
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		bail("fork: %s", strerror(errno));
+	pid = t_fork();
 	if (!pid) {
 		sigaction(SIGALRM, &alarm, NULL);
 		if (b->given ? b->given->user : b->seed & 1)

@@ -10,8 +10,8 @@
  */
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
+#include "descriptors.h"
 #include "genl.h"
 
 #define THREADS		4
@@ -328,25 +328,12 @@ static void replace(unsigned int which, uint64_t r)
 /* Sends a descriptor to oneself: while it is under way, the message holds the file. */
 static void pass(int fd)
 {
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	char byte = 0;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control.space) };
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
 	me->calls += 2;
-	if (sendmsg(me->sockets[0], &msg, MSG_DONTWAIT) != 1 ||
-	    recvmsg(me->sockets[1], &msg, MSG_DONTWAIT) != 1)
+	if (t_send_fd(me->sockets[0], fd, MSG_DONTWAIT))
 		return;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg)
+	fd = t_receive_fd(me->sockets[1], MSG_DONTWAIT);
+	if (fd < 0)
 		return;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
 	close(fd);
 	me->calls++;
 }

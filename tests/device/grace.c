@@ -20,21 +20,14 @@
 #define MS	1000000ULL
 
 static struct t_client c;
-static volatile uint32_t *ended;	/* grace periods; [1]: sleeps */
+static volatile uint32_t *ended;	/* grace periods, and sleeps */
 
-static void thread_on_cpu(pid_t pid, int cpu)
+static void on_cpu(pid_t thread, int cpu)
 {
-	cpu_set_t set;
+	int err = t_bind(thread, cpu);
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(pid, sizeof(set), &set))
-		bail("CPU %d: %s", cpu, strerror(errno));
-}
-
-static void on_cpu(int cpu)
-{
-	thread_on_cpu(0, cpu);
+	if (err)
+		bail("CPU %d: %s", cpu, strerror(-err));
 }
 
 /* The thread that begins and ends grace periods; 0: not found */
@@ -68,36 +61,32 @@ static void policy(int policy, int priority)
 		bail("sched_setscheduler: %s", strerror(errno));
 }
 
-static pid_t wait_for_grace_periods(void)
+static void wait_for_grace_periods(void)
 {
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	on_cpu(0);
 	while (!syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		++*ended;
-	_exit(1);
+		++ended[0];
 }
 
-static pid_t sleep_behind_worker(void)
+static void sleep_behind_worker(void)
 {
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	on_cpu(1);
 	policy(SCHED_FIFO, 1);
 	while (true) {
 		t_sleep_ns(MS);
 		++ended[1];
 	}
+}
+
+/* A process on @cpu that does nothing but @fn */
+static pid_t begin(int cpu, void (*fn)(void))
+{
+	pid_t pid = t_fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	on_cpu(0, cpu);
+	fn();
+	_exit(1);
 }
 
 static void end(pid_t pid)
@@ -113,9 +102,9 @@ static void check(bool inlined, const char *who)
 	struct bitnet_job job = t_generate(c.session, &token, 1, TOKENS, 1);
 	int err;
 
-	n = *ended;
+	n = ended[0];
 	err = inlined ? t_inline_run(c.fd, &job, &result) : t_run(&c.ring, &job, &result);
-	n = *ended - n;
+	n = ended[0] - n;
 	ok(!err && result.end.kind == BITNET_ENTRY_DONE, "%s has computed %u tokens", who, result.n);
 	/* One may have waited for the beginning, or the end. */
 	ok(n >= 3, "%u grace periods have ended meanwhile", n);
@@ -125,12 +114,13 @@ static void check(bool inlined, const char *who)
 /* A thread of lower priority with a timer, and RCU's, on the worker's CPU */
 static void check_behind(void)
 {
-	pid_t rcu = rcu_thread(), pid = sleep_behind_worker();
+	pid_t rcu = rcu_thread(), pid = begin(1, sleep_behind_worker);
 	uint64_t start;
 	uint32_t n;
 
-	ok(rcu, "there is a thread of RCU's");
-	thread_on_cpu(rcu, 1);
+	if (!rcu)
+		bail("there is no thread of RCU's");
+	on_cpu(rcu, 1);
 	start = t_now();
 	n = ended[1];
 	check(false, "a worker with others behind it");
@@ -153,14 +143,14 @@ int main(void)
 	ended = mmap(NULL, T_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	image = t_image_demo();
 	t_client_open(&c, &image, 64);
-	pid = wait_for_grace_periods();
-	on_cpu(0);
+	pid = begin(0, wait_for_grace_periods);
+	on_cpu(0, 0);
 	check(false, "a worker");
-	on_cpu(1);
+	on_cpu(0, 1);
 	policy(SCHED_FIFO, 50);
 	check(true, "a caller of RUN");
 	policy(SCHED_OTHER, 0);
-	on_cpu(0);
+	on_cpu(0, 0);
 	check_behind();
 	end(pid);
 	t_client_close(&c);

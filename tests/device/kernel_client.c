@@ -82,8 +82,7 @@ int main(void)
 
 	/* Both kinds of clients at once. */
 	t_client_open(&c, &image, 64);
-	fflush(stdout);
-	if (!fork()) {
+	if (!t_fork()) {
 		for (i = 0; i < rounds; i++) {
 			make_params(params, sizeof(params), &t_golden[2], t_tokens(T_N_GREEDY));
 			err = load(params);

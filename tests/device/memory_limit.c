@@ -105,10 +105,7 @@ static int round_of(bool die, bool *served)
 	int status;
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		bail("fork: %s", strerror(errno));
+	pid = t_fork();
 	if (!pid)
 		_exit(client(&die));
 	while (waitpid(pid, &status, WNOHANG) != pid)

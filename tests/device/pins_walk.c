@@ -137,11 +137,8 @@ static void birth(struct proc *p, unsigned int user)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		bail("socketpair: %s", strerror(errno));
 	fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-	fflush(stdout);
 	*p = (struct proc){ .sock = pair[0], .user = user, .mm = next_mm++ };
-	p->pid = fork();
-	if (p->pid < 0)
-		bail("fork: %s", strerror(errno));
+	p->pid = t_fork();
 	if (!p->pid) {
 		close(pair[0]);
 		become(user);

@@ -225,8 +225,7 @@ int main(void)
 	fd = t_open();
 	is(t_model_load(fd, &image, BITNET_MODEL_F_SHARED, NAME, &id), 0, "a shared model");
 	t_trace_start("16384");
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		read_prompts();
 	make_claims(n);

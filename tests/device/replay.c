@@ -135,8 +135,7 @@ static pid_t start(int i)
 	struct client c = { 0 };
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (pid)
 		return pid;
 	client_start(&c, 3000 + (i < 4 ? i : i - 1));

@@ -208,8 +208,7 @@ static void check_moves(void)
 	is(t_submit(c.fd, &job, 1, NULL), 0, "a job");
 	close(c.fd);
 	ok(c.ring.header->entries == 64, "the mapping can be read after close()");
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		_exit(c.ring.header->entries == 64 ? 0 : 1);
 	waitpid(pid, &status, 0);
@@ -241,8 +240,7 @@ static void check_madvise(void)
 	pid_t pid;
 
 	t_client_open(&c, &image, 64);
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		_exit(drop_pages(&c.ring));
 	waitpid(pid, &status, 0);

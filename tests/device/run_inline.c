@@ -631,8 +631,7 @@ static void check_kill(void)
 		int status;
 		pid_t pid;
 
-		fflush(stdout);
-		pid = fork();
+		pid = t_fork();
 		if (!pid)
 			_exit(killed_child(NULL));
 		t_sleep_ns(20000000 + t_random(&seed) % 50000000);
@@ -674,8 +673,7 @@ static void check_lifetime(void)
 	plain_open(&p, &demo);
 	inherited_fd = p.fd;
 	inherited_session = p.session;
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		_exit(child_runs(NULL));
 	close(p.fd);

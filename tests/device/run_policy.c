@@ -31,15 +31,6 @@ static bool one(struct t_client *c, bool inlined, uint32_t n)
 	return !err && result.end.kind == BITNET_ENTRY_DONE;
 }
 
-static bool bind_to(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return !sched_setaffinity(0, sizeof(set), &set);
-}
-
 /* ---- whose time ---------------------------------------------------------------------- */
 
 /* Share of the charged time that this thread has spent itself, in 1/1000. */
@@ -107,7 +98,7 @@ static void check_affinity(void)
 	}
 	sched_getaffinity(0, sizeof(all), &all);
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &all) || !bind_to(cpu))
+		if (!CPU_ISSET(cpu, &all) || t_bind(0, cpu))
 			continue;
 		t_put(T_TRACING "trace", "");
 		if (!one(&tiny, true, 8))
@@ -132,8 +123,7 @@ static pid_t hog_start(void)
 {
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
@@ -192,7 +182,7 @@ static void check_deadline(pid_t hog)
 	ok(share > 250 && share < 480,
 	   "with 40 %% by SCHED_DEADLINE it gets %u.%u %%, of which a FIFO process takes nothing",
 	   share / 10, share % 10);
-	bind_to(0);
+	t_bind(0, 0);
 }
 
 static void check_policy(void)
@@ -202,7 +192,7 @@ static void check_policy(void)
 	int status;
 	pid_t hog;
 
-	bind_to(0);
+	t_bind(0, 0);
 	hog = hog_start();
 	equal = share_beside_hog();
 	if (setpriority(PRIO_PROCESS, 0, 5))

@@ -347,8 +347,7 @@ static void check_kill(int what, const char *name)
 	pid_t pid;
 
 	t_session_rewind(c.fd, c.session, 0);
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		_exit(block(&what));
 	give_up = t_now() + T_HANG_NS;

@@ -168,9 +168,8 @@ static unsigned int round_of(unsigned int i)
 	unsigned int k, failed = 0;
 	int status;
 
-	fflush(stdout);
 	for (k = 0; k < ARRAY_SIZE(clients); k++) {
-		pids[k] = fork();
+		pids[k] = t_fork();
 		if (!pids[k]) {
 			seed = i * ARRAY_SIZE(clients) + k;
 			t_drop_privileges(k == 4 ? 0 : 1000 + k % 2, T_GID_BITNET);

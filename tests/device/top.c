@@ -100,8 +100,7 @@ static pid_t start_client(void)
 
 	if (pipe(ready))
 		bail("pipe");
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		client(ready[1]);
 	close(ready[1]);
@@ -119,8 +118,7 @@ static pid_t start_top(struct termios *before)
 	if (openpty(&master, &slave, NULL, NULL, &size))
 		return -1;
 	tcgetattr(slave, before);
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid) {
 		close(master);
 		login_tty(slave);

@@ -56,12 +56,11 @@ int main(void)
 	is(t_pinned_until(before.pinned + pages) - before.pinned, pages, "one copy is pinned");
 	if (pipe(ready) || pipe(go))
 		bail("pipe");
-	fflush(stdout);
 	for (i = 0; i < 2; i++) {
 		tasks[i] = (struct task){
 			.golden = i, .ready = ready[1], .go = go[0], .uid = 1000 + i
 		};
-		pids[i] = fork();
+		pids[i] = t_fork();
 		if (!pids[i])
 			_exit(client(&tasks[i]));
 	}

@@ -35,8 +35,7 @@ static void check_kill(struct t_client *c)
 	int status, exited;
 	pid_t pid;
 
-	fflush(stdout);
-	pid = fork();
+	pid = t_fork();
 	if (!pid)
 		_exit(wait_for_ever(c));
 	t_sleep_ns(20000000);

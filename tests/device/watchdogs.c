@@ -204,9 +204,8 @@ static void load(uint64_t seconds, const char *mode)
 	int status;
 
 	end = start + seconds * 1000000000;
-	fflush(stdout);
 	for (k = 0; k < ARRAY_SIZE(clients); k++) {
-		pids[k] = fork();
+		pids[k] = t_fork();
 		if (!pids[k]) {
 			t_drop_privileges(1000 + k, T_GID_BITNET);
 			_exit(clients[k]());
