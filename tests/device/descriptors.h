@@ -9,12 +9,12 @@
 
 #include "device.h"
 
-/* One byte, with room for a descriptor */
+/* One byte, with room for a descriptor; what may end in an array of any length is last. */
 struct t_fd_message {
-	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
 	char byte;
 	struct iovec iov;
 	struct msghdr msg;
+	union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control;
 };
 
 static inline void t_fd_message(struct t_fd_message *m)
