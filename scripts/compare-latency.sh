@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
 done
 turns=()
 case $clock in
-icount) turns=(--even-turns) ;;
+icount) turns=(--even-turns 25) ;;
 real) ;;
 *) usage ;;
 esac
