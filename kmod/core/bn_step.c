@@ -503,42 +503,45 @@ static void glu(struct bn_step *s, float *act, const float *gate, u32 n)
 	s->ops->glu(act, gate, act, n, s->model->activation);
 }
 
-/* Channels of a tile are counted through its parts, one after the other. */
-static u32 channel_of(const struct lines *tile, u32 nr)
-{
-	return first_of(tile, nr / tile->n) + nr % tile->n;
-}
-
-/* Gates are products with weights: any of them may be NaN. */
-static bool gate_open(const struct bn_step *s, u32 channel)
+/*
+ * Channels [from, end) whose gate is open in any row, at most @most; *@next is where to go on.
+ * Gates are products with weights: any of them may be NaN.
+ */
+static u32 open_gates(const struct bn_step *s, u32 from, u32 end, u32 most, u32 *index, u32 *next)
 {
 	const struct bn_scratch *sc = s->scratch;
+	const float *gate = sc->norm;
+	u32 n = 0, c;
 
-	for (u32 b = 0; b < s->n_rows; b++)
-		if (sc->norm[(size_t)b * sc->norm_stride + channel] > 0.0f)
-			return true;
-	return false;
+	for (c = from; c < end && n < most; c++) {
+		bool open = gate[c] > 0.0f;
+
+		for (u32 b = 1; b < s->n_rows; b++)
+			open |= gate[(size_t)b * sc->norm_stride + c] > 0.0f;
+		index[n] = c;
+		n += open;
+	}
+	*next = c;
+	return n;
 }
 
 /*
- * Channels of a part of @tile, from number @nr on, whose gate is open in any row: at most @most,
- * and up to BN_AHEAD_LINES behind them, also of further parts. Returns how many; *@next is where
- * to go on.
+ * Open channels of a part of @tile, from number @nr on, which counts through the parts, one after
+ * the other: at most @most, and up to BN_AHEAD_LINES behind them, also of further parts. Returns
+ * how many; *@next is the number to go on with.
  */
-static u32 open_gates(const struct bn_step *s, const struct lines *tile, u32 nr, u32 most,
+static u32 open_lines(const struct bn_step *s, const struct lines *tile, u32 nr, u32 most,
 		      u32 *index, u32 *next, u32 *ahead)
 {
-	u32 end = (nr / tile->n + 1) * tile->n, all = tile->parts * tile->n, n = 0, i = nr;
+	u32 part = nr / tile->n, from = first_of(tile, part), c, n;
 
-	for (; i < end && n < most; i++) {
-		index[n] = channel_of(tile, i);
-		n += gate_open(s, index[n]);
-	}
-	*next = i;
-	*ahead = 0;
-	for (; i < all && *ahead < BN_AHEAD_LINES; i++) {
-		index[n + *ahead] = channel_of(tile, i);
-		*ahead += gate_open(s, index[n + *ahead]);
+	n = open_gates(s, from + nr % tile->n, from + tile->n, most, index, &c);
+	*next = part * tile->n + c - from;
+	*ahead = open_gates(s, c, from + tile->n, BN_AHEAD_LINES, index + n, &c);
+	while (++part < tile->parts && *ahead < BN_AHEAD_LINES) {
+		from = first_of(tile, part);
+		*ahead += open_gates(s, from, from + tile->n, BN_AHEAD_LINES - *ahead,
+				     index + n + *ahead, &c);
 	}
 	return n;
 }
@@ -554,7 +557,7 @@ static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const st
 	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
 	u32 next;
 
-	p.n = open_gates(s, tile, nr, most, buffer->index, &next, &p.ahead);
+	p.n = open_lines(s, tile, nr, most, buffer->index, &next, &p.ahead);
 	if (!p.n)
 		return next;
 	p.index = buffer->index;
@@ -610,16 +613,8 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 	return *cursor < 2 * all.n;
 }
 
-static bool any_input(const struct bn_product *p, u32 column)
-{
-	for (u32 b = 0; b < p->batch; b++)
-		if (p->x[b * p->x_stride + column])
-			return true;
-	return false;
-}
-
-/* Of eight columns none: most of them, often. @column is a multiple of eight; rows are padded. */
-static bool no_input_of_8(const struct bn_product *p, u32 column)
+/* What eight inputs of all rows are, or'ed; rows are padded to multiples of them */
+static u64 any_of_8(const struct bn_product *p, u32 column)
 {
 	u64 any = 0, eight;
 
@@ -627,29 +622,29 @@ static bool no_input_of_8(const struct bn_product *p, u32 column)
 		memcpy(&eight, p->x + b * p->x_stride + column, sizeof(eight));
 		any |= eight;
 	}
-	return !any;
+	return any;
 }
 
 /*
- * Numbers of the columns from @from on that have an input other than zero in some row, as
- * open_gates().
+ * Numbers of the columns [from, end) that have an input other than zero in some row, as
+ * open_lines(). @end is a multiple of eight, or there are only zeros behind it.
  */
 static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u32 most, u32 *index,
 			       u32 *next, u32 *ahead)
 {
 	u32 n = 0;
 
-	*next = end;
-	for (u32 c = from; c < end && n < most + BN_AHEAD_LINES; c++) {
-		if (n == most && *next == end)
-			*next = c;
-		if (c % 8 == 0 && no_input_of_8(p, c)) {
-			c += 7;
-			continue;
+	for (u32 c = from - from % 8; c < end && n < most + BN_AHEAD_LINES; c += 8) {
+		u64 any = any_of_8(p, c);
+		const u8 *input = (const u8 *)&any;
+
+		/* Without a condition: which of them are zero is not to be foreseen. */
+		for (u32 i = 0; i < 8; i++) {
+			index[n] = c + i;
+			n += (input[i] != 0) & (c + i >= from);
 		}
-		index[n] = c;
-		n += any_input(p, c);
 	}
+	*next = n > most ? index[most] : end;
 	*ahead = n > most ? n - most : 0;
 	return n - *ahead;
 }

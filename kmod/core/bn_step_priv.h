@@ -148,7 +148,7 @@ struct bn_head_slot {
 struct bn_tile_buffer {
 	u8 tmp[BN_TMP_BYTES];
 	u64 weight_bytes;
-	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES];
+	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES + 8];	/* eight are looked at together */
 	float gate[BN_PIECE_LINES];
 	union {
 		float up[BN_PIECE_LINES * BN_SPARSE_ROWS];
