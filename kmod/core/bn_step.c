@@ -627,7 +627,7 @@ static u64 any_of_8(const struct bn_product *p, u32 column)
 
 /*
  * Numbers of the columns [from, end) that have an input other than zero in some row, as
- * open_lines(). @end is a multiple of eight, or there are only zeros behind it.
+ * open_lines().
  */
 static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u32 most, u32 *index,
 			       u32 *next, u32 *ahead)
@@ -636,12 +636,16 @@ static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u3
 
 	for (u32 c = from - from % 8; c < end && n < most + BN_AHEAD_LINES; c += 8) {
 		u64 any = any_of_8(p, c);
-		const u8 *input = (const u8 *)&any;
+		u8 *input = (u8 *)&any;
 
+		if (c < from)
+			memset(input, 0, from - c);
+		if (end - c < 8)
+			memset(input + (end - c), 0, 8 - (end - c));
 		/* Without a condition: which of them are zero is not to be foreseen. */
 		for (u32 i = 0; i < 8; i++) {
 			index[n] = c + i;
-			n += (input[i] != 0) & (c + i >= from);
+			n += input[i] != 0;
 		}
 	}
 	*next = n > most ? index[most] : end;
