@@ -13,6 +13,7 @@
 struct room {
 	int32_t *y;
 	void *tmp;
+	const uint8_t **list;		/* of rows here and there: their addresses */
 };
 
 struct products {
@@ -22,7 +23,7 @@ struct products {
 	struct bn_product product;	/* all but what a thread and a piece add to it */
 	uint64_t matrix_bytes, n_matrices;
 	uint32_t wanted, piece;		/* lines of a matrix, and of a call */
-	uint32_t *index;
+	uint32_t *index;		/* of columns, or of rows here and there */
 	struct room *rooms;
 	uint64_t next, done;		/* atomic: matrix to take, and how many there were */
 	uint64_t end_ns;
@@ -43,10 +44,13 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 
 	q.tmp = room->tmp;
 	q.w = w;
+	for (uint32_t i = 0; room->list && i < p->wanted; i++)
+		room->list[i] = w + (size_t)p->index[i] * q.line_bytes;
 	for (uint32_t at = 0; at < p->wanted; at += p->piece) {
 		q.n = p->wanted - at < p->piece ? p->wanted - at : p->piece;
 		q.ahead = p->wanted - at - q.n;
 		q.y = room->y + (p->shape->by_column ? 0 : at);
+		q.list = room->list ? room->list + at : NULL;
 		q.index = p->index ? p->index + at : NULL;
 		for (uint32_t k = 0; !p->index && k < BN_PARTS; k++)
 			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
@@ -84,6 +88,7 @@ static void free_products(struct products *p, unsigned int threads)
 	for (unsigned int t = 0; p->rooms && t < threads; t++) {
 		free(p->rooms[t].y);
 		free(p->rooms[t].tmp);
+		free(p->rooms[t].list);
 	}
 	free(p->rooms);
 	free(p->index);
@@ -126,6 +131,11 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	for (unsigned int t = 0; t < l->threads; t++) {
 		p->rooms[t].y = zeroed(n_y * sizeof(int32_t));
 		p->rooms[t].tmp = zeroed(BN_TMP_BYTES);
+		if (g->every > 1 && !g->by_column) {
+			p->rooms[t].list = calloc(lines, sizeof(*p->rooms[t].list));
+			if (!p->rooms[t].list)
+				return -ENOMEM;
+		}
 		if (!p->rooms[t].y || !p->rooms[t].tmp)
 			return -ENOMEM;
 	}

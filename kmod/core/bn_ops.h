@@ -35,6 +35,7 @@
 #define BN_CPU_AMX		(1U << 3)	/* AMX-TILE, AMX-INT8; this process may use them */
 
 #define BN_PARTS	4
+#define BN_FETCH_LINES	2
 
 /**
  * struct bn_product - what linear() and columns() of struct bn_ops compute
@@ -44,15 +45,20 @@
  * @line_bytes:	from one line to the next, a multiple of BN_BLOCK_BYTES
  * @blocks:	blocks of each line to compute with: linear() takes all of a line, that is
  *		@line_bytes / BN_BLOCK_BYTES; columns() those of some outputs
- * @index:	numbers of the lines wanted, the first of which is the least, and the last the
- *		greatest; NULL: 0 .. n-1. The caller's own, trusted
- * @part:	linear(), batch 1, no @index: if part[0] is set, @n is a multiple of BN_PARTS, and
+ * @list:	linear(): addresses of the lines wanted, in any order; NULL: one behind the other
+ *		from @w on. The caller's own, trusted, as @index is
+ * @index:	columns(): numbers of the lines wanted, the first of which is the least, and the
+ *		last the greatest; NULL: 0 .. n-1
+ * @part:	linear(), batch 1, no @list: if part[0] is set, @n is a multiple of BN_PARTS, and
  *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on: as many
  *		streams of memory, each long, are what it is read fastest by. More lines of each
  *		part may lie behind, and be prefetched
  * @n:		lines wanted, >= 1
- * @ahead:	further elements of @index (or lines, where that is NULL) that the next call will
- *		ask for: may be prefetched
+ * @ahead:	further elements of @list or @index (or lines, where that is NULL) that the next
+ *		call will ask for: may be prefetched
+ * @fetch:	linear(), batch 1: addresses of @n_fetch further lines, of any matrix, that are
+ *		wanted soon: may be fetched into the second-level cache meanwhile, BN_FETCH_LINES
+ *		with each BN_PARTS lines
  * @x:		int8, row b at x + b * x_stride; linear(): 64-byte aligned
  * @x_stride:	in bytes; linear(): a multiple of 64
  * @x_sum:	x_sum[b] = sum of x[b][*]; not used by columns()
@@ -65,10 +71,13 @@ struct bn_product {
 	const u8 *w;
 	u32 line_bytes;
 	u32 blocks;
+	const u8 *const *list;
 	const u32 *index;
 	const u8 *part[BN_PARTS];
 	u32 n;
 	u32 ahead;
+	const u8 *const *fetch;
+	u32 n_fetch;
 	const s8 *x;
 	size_t x_stride;
 	const s32 *x_sum;

@@ -75,16 +75,11 @@ static inline u32 first_weight(u32 packing, u32 i)
 	return i / BN_BLOCK_BYTES * bn_block_cols(packing) + i % BN_BLOCK_BYTES;
 }
 
-static u32 line_number(const struct bn_product *p, u32 i)
-{
-	return p->index ? p->index[i] : i;
-}
-
 static const u8 *line_of(const struct bn_product *p, u32 i)
 {
 	if (p->part[0])
 		return p->part[i % BN_PARTS] + (size_t)(i / BN_PARTS) * p->line_bytes;
-	return p->w + (size_t)line_number(p, i) * p->line_bytes;
+	return p->list ? p->list[i] : p->w + (size_t)i * p->line_bytes;
 }
 
 /* Sums are unsigned: they wrap if x_sum, or what y holds already, is nonsense. */
@@ -113,7 +108,8 @@ static void linear(const struct bn_product *p, u32 packing)
 static void columns(const struct bn_product *p, u32 packing)
 {
 	for (u32 i = 0; i < p->n; i++) {
-		const u8 *line = p->w + (size_t)line_number(p, i) * p->line_bytes;
+		u32 column = p->index ? p->index[i] : i;
+		const u8 *line = p->w + (size_t)column * p->line_bytes;
 
 		for (u32 j = 0; j < p->blocks * BN_BLOCK_BYTES; j++) {
 			s32 codes[MAX_FIELDS];
@@ -121,7 +117,7 @@ static void columns(const struct bn_product *p, u32 packing)
 			u32 o = first_weight(packing, j);
 
 			for (u32 b = 0; b < p->batch; b++) {
-				s32 x = p->x[b * p->x_stride + line_number(p, i)];
+				s32 x = p->x[b * p->x_stride + column];
 				s32 *y = p->y + b * p->y_stride + o;
 
 				for (u32 k = 0; k < fields; k++)

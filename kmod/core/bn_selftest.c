@@ -130,6 +130,16 @@ static void take_product(struct test *t, struct bn_product *p, u32 round, u32 li
 	p->tmp = take(t, BN_TMP_BYTES);
 }
 
+static const u8 *const *take_list(struct test *t, const struct bn_product *p)
+{
+	const u8 **list = take(t, p->n * sizeof(*list));
+	const u32 *index = take_index(t, p->n);
+
+	for (u32 i = 0; index && i < p->n; i++)
+		list[i] = p->w + (size_t)index[i] * p->line_bytes;
+	return index ? list : NULL;
+}
+
 static bool linear(struct test *t, u32 round, u32 packing)
 {
 	struct bn_product p = {
@@ -146,9 +156,9 @@ static bool linear(struct test *t, u32 round, u32 packing)
 	} else if (p.n * p.blocks * p.batch > 48) {
 		p.batch = 1;
 	}
-	p.index = take_index(t, p.n);
 	take_product(t, &p, round, 2 * p.n, p.blocks * bn_block_cols(packing));
-	if (!p.index && p.batch == 1 && p.n >= BN_PARTS) {
+	p.list = take_list(t, &p);
+	if (!p.list && p.batch == 1 && p.n >= BN_PARTS) {
 		p.n = BN_PARTS;
 		for (u32 k = 0; k < BN_PARTS; k++)
 			p.part[k] = p.w + (BN_PARTS - k) * p.line_bytes;

@@ -309,7 +309,7 @@ static s32 *sums(struct bn_scratch *sc)
 	return (s32 *)sc->norm;
 }
 
-/* Multiply; the lines from the first to the last one wanted are looked up together. */
+/* Multiply; unless they are listed, the lines from the first to the last are looked up together. */
 static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
 		     struct bn_tile_buffer *buffer)
 {
@@ -318,7 +318,7 @@ static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_pro
 				 (size_t)(p->n - 1) * p->line_bytes;
 	u64 bytes = last - first + (u64)p->blocks * BN_BLOCK_BYTES;
 
-	if (!p->part[0])
+	if (!p->part[0] && !p->list)
 		p->w = bn_weights_at(s->model, p->w + first, bytes) - first;
 	if (w->by_column)
 		s->ops->columns[w->packing](p);
@@ -377,7 +377,7 @@ static struct lines piece_of(const struct bn_scratch *sc, enum bn_phase_kind kin
 
 /* Rows @l of @w with all rows of activations; row r of it gives element r of @y */
 static void rows_product(struct bn_step *s, const struct bn_matrix *w, const struct lines *l,
-			 s32 *y, size_t y_stride, struct bn_tile_buffer *buffer)
+			 s32 *y, size_t y_stride, u32 n_fetch, struct bn_tile_buffer *buffer)
 {
 	struct bn_product p = product(s, w, y + l->at, y_stride, buffer->tmp);
 
@@ -393,6 +393,8 @@ static void rows_product(struct bn_step *s, const struct bn_matrix *w, const str
 					  w->data + (size_t)first_of(l, k) * w->line_bytes,
 					  (u64)l->n * w->line_bytes);
 	p.y = buffer->sums;
+	p.fetch = buffer->fetch;
+	p.n_fetch = n_fetch;
 	multiply(s, w, &p, buffer);
 	for (u32 k = 0; k < BN_PARTS; k++)
 		for (u32 i = 0; i < l->n; i++)
@@ -449,7 +451,7 @@ static bool qkv(struct bn_step *s, u32 layer, u32 tile, u32 *cursor, struct bn_t
 	}
 	all = tile_of(sc, BN_PHASE_QKV, w, tile);
 	piece = piece_of(sc, BN_PHASE_QKV, &all, *cursor);
-	rows_product(s, w, &piece, sums(sc) + col, sc->norm_stride, buffer);
+	rows_product(s, w, &piece, sums(sc) + col, sc->norm_stride, 0, buffer);
 	for (u32 k = 0; k < piece.parts; k++)
 		scale_heads(s, w, first_of(&piece, k), piece.n, col + first_of(&piece, k), first,
 			    factor);
@@ -476,7 +478,7 @@ static bool attn_out(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32
 	struct lines all = tile_of(sc, BN_PHASE_ATTN_OUT, w, tile);
 	struct lines piece = piece_of(sc, BN_PHASE_ATTN_OUT, &all, *cursor);
 
-	rows_product(s, w, &piece, sums(sc), sc->norm_stride, buffer);
+	rows_product(s, w, &piece, sums(sc), sc->norm_stride, 0, buffer);
 	for (u32 k = 0; k < piece.parts; k++)
 		add_residual(s, w, first_of(&piece, k), piece.n);
 	*cursor += piece.n;
@@ -487,9 +489,9 @@ static bool attn_out(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32
 
 /* Rows @l of gate or up, as floats: row r of it at @out + r of each row */
 static void ffn_rows(struct bn_step *s, const struct bn_matrix *w, const struct lines *l,
-		     float *out, u32 stride, struct bn_tile_buffer *buffer)
+		     float *out, u32 stride, u32 n_fetch, struct bn_tile_buffer *buffer)
 {
-	rows_product(s, w, l, (s32 *)out, stride, buffer);
+	rows_product(s, w, l, (s32 *)out, stride, n_fetch, buffer);
 	for (u32 b = 0; b < s->n_rows; b++)
 		for (u32 k = 0; k < l->parts; k++) {
 			float *y = row_of(out, b, stride) + first_of(l, k);
@@ -525,25 +527,64 @@ static u32 open_gates(const struct bn_step *s, u32 from, u32 end, u32 most, u32 
 	return n;
 }
 
-/*
- * Open channels of a part of @tile, from number @nr on, which counts through the parts, one after
- * the other: at most @most, and up to BN_AHEAD_LINES behind them, also of further parts. Returns
- * how many; *@next is the number to go on with.
- */
-static u32 open_lines(const struct bn_step *s, const struct lines *tile, u32 nr, u32 most,
-		      u32 *index, u32 *next, u32 *ahead)
+/* Channels of a tile are counted strip by strip, in each part by part. */
+static u32 strip_numbers(const struct lines *tile)
 {
-	u32 part = nr / tile->n, from = first_of(tile, part), c, n;
+	return tile->parts * BN_STRIP_LINES;
+}
 
-	n = open_gates(s, from + nr % tile->n, from + tile->n, most, index, &c);
-	*next = part * tile->n + c - from;
-	*ahead = open_gates(s, c, from + tile->n, BN_AHEAD_LINES, index + n, &c);
-	while (++part < tile->parts && *ahead < BN_AHEAD_LINES) {
-		from = first_of(tile, part);
-		*ahead += open_gates(s, from, from + tile->n, BN_AHEAD_LINES - *ahead,
-				     index + n + *ahead, &c);
+/*
+ * Open channels of @tile from number @nr to @end, at most @most. Returns how many; *@next is the
+ * number to go on with.
+ */
+static u32 open_lines(const struct bn_step *s, const struct lines *tile, u32 nr, u32 end, u32 most,
+		      u32 *index, u32 *next)
+{
+	u32 strip, part, from, to, c, n = 0;
+
+	while (nr < end && n < most) {
+		strip = nr / strip_numbers(tile) * BN_STRIP_LINES;
+		part = first_of(tile, nr / BN_STRIP_LINES % tile->parts);
+		from = part + min2(strip + nr % BN_STRIP_LINES, tile->n);
+		to = part + min2(strip + BN_STRIP_LINES, tile->n);
+		n += open_gates(s, from, to, most - n, index + n, &c);
+		nr = c < to ? nr + c - from : nr - nr % BN_STRIP_LINES + BN_STRIP_LINES;
 	}
+	*next = nr;
 	return n;
+}
+
+static u32 numbers_of(const struct lines *tile)
+{
+	return bn_round_up(tile->n, BN_STRIP_LINES) * tile->parts;
+}
+
+static const u8 *line_at(const struct bn_step *s, const struct bn_matrix *w, u32 line)
+{
+	return bn_weights_at(s->model, w->data + (size_t)line * w->line_bytes, w->line_bytes);
+}
+
+/*
+ * Gates of some lines of @tile. They are read at full speed, but open rows of up here and there
+ * are not: while a strip is multiplied, the rows are fetched that the strip before opened.
+ */
+static void gates(struct bn_step *s, const struct bn_layer *l, const struct lines *tile,
+		  const struct lines *piece, struct bn_tile_buffer *buffer)
+{
+	u32 end = piece->at + piece->n, strip, open, next;
+	u32 numbers = strip_numbers(tile);
+	struct bn_scratch *sc = s->scratch;
+	struct lines some = *piece;
+
+	for (; some.at < end; some.at += some.n) {
+		strip = (some.at - tile->at) / BN_STRIP_LINES;
+		some.n = min2(tile->at + (strip + 1) * BN_STRIP_LINES, end) - some.at;
+		open = strip ? open_lines(s, tile, (strip - 1) * numbers, strip * numbers,
+					  numbers, buffer->index, &next) : 0;
+		for (u32 i = 0; i < open; i++)
+			buffer->fetch[i] = line_at(s, &l->ffn_up, buffer->index[i]);
+		ffn_rows(s, &l->ffn_gate, &some, sc->norm, sc->norm_stride, open, buffer);
+	}
 }
 
 /*
@@ -555,12 +596,22 @@ static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const st
 {
 	struct bn_scratch *sc = s->scratch;
 	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
-	u32 next;
+	u32 end = numbers_of(tile), next, further;
+	u32 last = tile->parts > 1 ? end - strip_numbers(tile) : end;
 
-	p.n = open_lines(s, tile, nr, most, buffer->index, &next, &p.ahead);
+	/* Those of the last strip have not been fetched. */
+	p.n = open_lines(s, tile, nr, last, most, buffer->index, &next);
+	if (next >= last && last < end) {
+		p.fetch = buffer->list + p.n;
+		p.n_fetch = open_lines(s, tile, next, end, most - p.n, buffer->index + p.n, &next);
+		p.n += p.n_fetch;
+	}
+	p.ahead = open_lines(s, tile, next, end, BN_AHEAD_LINES, buffer->index + p.n, &further);
 	if (!p.n)
 		return next;
-	p.index = buffer->index;
+	for (u32 i = 0; i < p.n + p.ahead; i++)
+		buffer->list[i] = line_at(s, up, buffer->index[i]);
+	p.list = buffer->list;
 	multiply(s, up, &p, buffer);
 	for (u32 b = 0; b < s->n_rows; b++) {
 		const float *gate = row_of(sc->norm, b, sc->norm_stride);
@@ -591,7 +642,11 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 
 	if (*cursor < all.n) {
 		piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor);
-		ffn_rows(s, &l->ffn_gate, &piece, sc->norm, sc->norm_stride, buffer);
+		if (sc->sparse && piece.parts > 1)
+			gates(s, l, &all, &piece, buffer);
+		else
+			ffn_rows(s, &l->ffn_gate, &piece, sc->norm, sc->norm_stride, 0,
+				 buffer);
 		for (u32 b = 0; sc->sparse && b < s->n_rows; b++)
 			for (u32 k = 0; k < piece.parts; k++)
 				memset(row_of(sc->act, b, sc->act_stride) + first_of(&piece, k), 0,
@@ -601,10 +656,10 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 	}
 	if (sc->sparse) {
 		*cursor = all.n + open_channels(s, &l->ffn_up, &all, *cursor - all.n, most, buffer);
-		return *cursor < all.n + all.parts * all.n;
+		return *cursor < all.n + numbers_of(&all);
 	}
 	piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor - all.n);
-	ffn_rows(s, &l->ffn_up, &piece, sc->act, sc->act_stride, buffer);
+	ffn_rows(s, &l->ffn_up, &piece, sc->act, sc->act_stride, 0, buffer);
 	for (u32 b = 0; b < s->n_rows; b++)
 		for (u32 k = 0; k < piece.parts; k++)
 			glu(s, row_of(sc->act, b, sc->act_stride) + first_of(&piece, k),
@@ -755,7 +810,7 @@ static bool down(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cu
 		struct lines all = tile_of(sc, BN_PHASE_DOWN, w, tile);
 		struct lines piece = piece_of(sc, BN_PHASE_DOWN, &all, *cursor);
 
-		rows_product(s, w, &piece, p.y, sc->norm_stride, buffer);
+		rows_product(s, w, &piece, p.y, sc->norm_stride, 0, buffer);
 		*cursor += piece.n;
 		return *cursor < all.n;
 	}

@@ -128,7 +128,7 @@ u32 bn_step_layer(const struct bn_step *s, u32 phase);
  * batches and slow variants. Needs the FPU. Return: true if the tile has another piece.
  */
 bool bn_step_tile(struct bn_step *s, u32 phase, u32 tile, u32 *cursor, void *buffer);
-#define BN_TILE_BYTES	(BN_TMP_BYTES + 8192)
+#define BN_TILE_BYTES	(BN_TMP_BYTES + 12288)
 
 /** bn_tile_weight_bytes() - weights read with @buffer since it was last asked. No FPU */
 u64 bn_tile_weight_bytes(void *buffer);

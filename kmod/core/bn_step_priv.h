@@ -138,16 +138,25 @@ struct bn_head_slot {
 #define BN_ATTN_ROWS	8
 
 /*
+ * Channels of the FFN whose gates are computed before rows of up are fetched for them: so many
+ * lines of each part
+ */
+#define BN_STRIP_LINES	16
+
+/*
  * struct bn_tile_buffer - the memory of whoever computes a tile, BN_TILE_BYTES long
  * @tmp:	for the operations
  * @weight_bytes: weights read since bn_tile_weight_bytes() was asked
- * @index:	lines wanted in this piece
+ * @list, @index: lines wanted in this piece, as addresses or numbers
+ * @fetch:	lines that a product is to fetch meanwhile, see struct bn_product
  * @gate, @up:	their elements, one row behind the other
  * @sums:	of lines of several parts, before they are sorted
  */
 struct bn_tile_buffer {
 	u8 tmp[BN_TMP_BYTES];
 	u64 weight_bytes;
+	const u8 *list[BN_PIECE_LINES + BN_AHEAD_LINES];
+	const u8 *fetch[BN_PARTS * BN_STRIP_LINES];
 	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES + 8];	/* eight are looked at together */
 	float gate[BN_PIECE_LINES];
 	union {

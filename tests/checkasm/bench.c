@@ -229,6 +229,7 @@ static double streamed(void (*op)(const struct bn_product *p), struct bn_product
 		       u32 every, u32 ahead, bool by_column, u64 *bytes)
 {
 	static u32 index[STREAM_LINES];
+	static const u8 *list[STREAM_LINES];
 	u32 wanted = choose(index, lines, every), piece = tile_rows(p->line_bytes);
 	size_t matrix = (size_t)lines * p->line_bytes;
 	const s8 *x0 = p->x;
@@ -243,6 +244,9 @@ static double streamed(void (*op)(const struct bn_product *p), struct bn_product
 			left -= p->n;
 			p->ahead = ahead < left ? ahead : left;
 			p->index = every > 1 ? index + i : NULL;
+			for (u32 k = i; every > 1 && !by_column && k < i + p->n + p->ahead; k++)
+				list[k] = weights + at + (size_t)index[k] * p->line_bytes;
+			p->list = every > 1 && !by_column ? list + i : NULL;
 			p->w = weights + at + (every > 1 ? 0 : (size_t)i * p->line_bytes);
 			if (by_column)
 				p->x = x0 + (every > 1 ? 0 : i);

@@ -102,6 +102,19 @@ static bool same_product(struct bn_product *p, product_fn *ref, product_fn *ops,
 	return intact && same_bits(got, want, elems, sizeof(*got), what, what_bytes);
 }
 
+/* Addresses of @n lines, in any order and more than once; NULL now and then, or as @always */
+static const u8 **rnd_list(const struct bn_product *p, u32 n, u32 lines, bool always)
+{
+	const u8 **list;
+
+	if (!always && below(2))
+		return NULL;
+	list = malloc(n * sizeof(*list));
+	for (u32 i = 0; i < n; i++)
+		list[i] = p->w + (size_t)below(lines) * p->line_bytes;
+	return list;
+}
+
 static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packing, char *what,
 		   size_t what_bytes)
 {
@@ -111,9 +124,9 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 		.blocks = below(8) ? between(1, 12) : between(1, most),
 		.batch = below(3) ? between(1, 9) : below(2) ? between(1, BN_MAX_ROWS) : 1,
 	};
+	const u8 **list, **fetch;
 	u32 lines, cols;
 	bool good, parts;
-	u32 *index;
 
 	p.n = p.blocks > 12 ? between(1, 5) : between(1, 23);
 	if (p.blocks > 12 && p.batch > 8)
@@ -121,11 +134,14 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	p.ahead = below(2) ? below(20) : 0;
 	lines = p.n + p.ahead + below(10);
 	cols = p.blocks * bn_block_cols(packing);
-	index = rnd_index(p.n + p.ahead, lines);
-	p.index = index;
 	p.y_stride = p.n + below(7);
 	rnd_product(&p, lines, cols, 0);
-	parts = p.batch == 1 && !index && p.n >= BN_PARTS && below(2);
+	list = rnd_list(&p, p.n + p.ahead, lines, false);
+	p.list = list;
+	p.n_fetch = p.batch == 1 ? below(2 * p.n) : 0;
+	fetch = rnd_list(&p, p.n_fetch + 1, lines, true);
+	p.fetch = fetch;
+	parts = p.batch == 1 && !list && p.n >= BN_PARTS && below(2);
 	if (parts) {
 		p.n -= p.n % BN_PARTS;
 		for (u32 k = 0; k < BN_PARTS; k++)
@@ -133,9 +149,10 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	}
 	snprintf(what, what_bytes, "%u rows x %u columns, batch %u, x_stride %zu, y_stride %zu%s",
 		 p.n, cols, p.batch, p.x_stride, p.y_stride,
-		 index ? ", indexed" : parts ? ", in parts" : "");
+		 list ? ", listed" : parts ? ", in parts" : "");
 	good = same_product(&p, ref->linear[packing], ops->linear[packing], p.n, what, what_bytes);
-	free(index);
+	free(list);
+	free(fetch);
 	return good;
 }
 

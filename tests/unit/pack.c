@@ -117,6 +117,7 @@ static void linear(u32 packing)
 	s32 x_sum[3] = { 0 }, y[3][8];
 	static u8 w[5][256];
 	const u32 index[] = { 0, 2, 3 };
+	const u8 *const list[] = { w[0], w[2], w[3] };
 	struct bn_product p = {
 		.y = y[0], .y_stride = 8, .w = w[0], .line_bytes = 256,
 		.blocks = bn_line_bytes(packing, 1000) / 64, .n = 5,
@@ -133,12 +134,12 @@ static void linear(u32 packing)
 			codes[i] = (u8)rand() % 3;
 		bn_pack_line(packing, w[r], codes, 1000);
 	}
-	for (u32 indexed = 0; indexed < 2; indexed++) {
-		p.index = indexed ? index : NULL;
-		p.n = indexed ? 3 : 5;
+	for (u32 listed = 0; listed < 2; listed++) {
+		p.list = listed ? list : NULL;
+		p.n = listed ? 3 : 5;
 		bn_variants[0]->linear[packing](&p);
 		for (u32 r = 0; r < p.n; r++) {
-			bn_unpack_line(packing, back, w[indexed ? index[r] : r], 1000);
+			bn_unpack_line(packing, back, w[listed ? index[r] : r], 1000);
 			for (u32 b = 0; b < 3; b++) {
 				long long want = 0;
 

@@ -433,6 +433,7 @@ static void check_same(struct fixture *f, const char *name, bool some)
 	} ways[] = {
 		{ 1, 1, false }, { 7, 50, false }, { 64, 100000000, false },
 		{ 1, 100000000, true }, { 3, 500, false }, { 4, 100000000, true },
+		{ 1, 100000000, false }, { 1, 500, false },
 	};
 	bool release = t_release_size();
 	const struct bn_model *m = &f->model;

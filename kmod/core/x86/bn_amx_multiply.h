@@ -67,7 +67,7 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const bool more
 	for (u32 i = 0; i < t->quads; i += QUADS) {
 		for (size_t at = 0; at < QUADS * t->step; at += 64)
 			for (u32 part = 0; part < FETCH_PARTS; part++)
-				prefetch_2nd(next + part * t->part + at);
+				bn_prefetch_2nd(next + part * t->part + at);
 		next += QUADS * t->step;
 		_tile_loadd(6, codes, stride);
 		_tile_loadd(4, x, t->x_stride);

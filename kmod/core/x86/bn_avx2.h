@@ -61,7 +61,7 @@ BN_INLINE __v8si bytes_of(u8 byte)
 BN_INLINE const u8 *line_of(const struct bn_product *p, u32 i, u32 end)
 {
 	i = smaller(i, end - 1);
-	return p->w + (size_t)(p->index ? p->index[i] : i) * p->line_bytes;
+	return p->list ? p->list[i] : p->w + (size_t)i * p->line_bytes;
 }
 
 /* Four lines from @i on; behind the last before @end, that one again */

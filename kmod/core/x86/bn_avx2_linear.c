@@ -84,6 +84,7 @@ BN_INLINE void one_row_of_x(const u32 packing, const enum bn_order order,
 	for (u32 i = 0; i < p->n; i += BN_GROUP) {
 		const struct bn_rows row = order == BN_PARTED ? bn_rows_of_parts(p, i / BN_GROUP) :
 							    lines_of(p, i, p->n);
+		const struct bn_fetch fetch = bn_fetch_of(p, i, row.a);
 		const u8 *next = row.a + distance;
 		struct quad sum = quad_zero();
 		const s8 *x = p->x;
@@ -103,6 +104,8 @@ BN_INLINE void one_row_of_x(const u32 packing, const enum bn_order order,
 				}
 				if (order == BN_PARTED)
 					bn_prefetch_rows(&row, at + BN_PART_AHEAD);
+				if (order != BN_FOLLOWING)
+					bn_fetch(&fetch, at);
 				for (u32 h = 0; h < BN_BLOCK_BYTES; h += 32) {
 					part.a = half(packing, part.a, row.a + at + h, x + h);
 					part.b = half(packing, part.b, row.b + at + h, x + h);
@@ -402,7 +405,7 @@ void bn_linear_##t##_avx2(const struct bn_product *p)		\
 	case 1:							\
 		if (p->part[0])					\
 			one_row_parts_##t(p);			\
-		else if (p->index)				\
+		else if (p->list)				\
 			one_row_listed_##t(p);			\
 		else						\
 			one_row_##t(p);				\

@@ -63,8 +63,7 @@ static void linear_t2_1(const struct bn_product *p)
  */
 BN_INLINE void rows_of_x(const struct bn_product *p, u32 first, const u32 batch)
 {
-	const size_t x_stride = p->x_stride;
-	const u32 ahead = lines_ahead(p);
+	const size_t x_stride = p->x_stride, step = ahead_step(BN_GROUP, p->list);
 
 #define EACH_ROW(f)						\
 	do {							\
@@ -86,7 +85,7 @@ BN_INLINE void rows_of_x(const struct bn_product *p, u32 first, const u32 batch)
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
 		const struct bn_rows row = lines(p, r, p->n);
-		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		const struct bn_rows next = rows_ahead(p, r, p->list);
 		s32 *y = p->y + first * p->y_stride + r;
 		struct quad sum0 = quad_zero(), sum1 = sum0, sum2 = sum0, sum3 = sum0, sum4 = sum0,
 			    sum5 = sum0;
@@ -100,7 +99,7 @@ BN_INLINE void rows_of_x(const struct bn_product *p, u32 first, const u32 batch)
 				struct quad codes = quad_and(quad_load(&row, at), mask);
 
 				if (field == 3)
-					bn_prefetch_rows(&next, at);
+					bn_prefetch_rows(&next, at * step);
 				EACH_ROW(DOT);
 				in += BN_T2_BLOCK_COLS;
 			}

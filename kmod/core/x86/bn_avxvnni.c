@@ -62,11 +62,11 @@ BN_INLINE void last_row_of_x(const struct bn_product *p, const enum bn_order ord
  */
 static void two_rows_of_x(const struct bn_product *p, u32 b)
 {
-	const u32 ahead = lines_ahead(p);
+	const size_t step = ahead_step(BN_GROUP, p->list);
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
 		const struct bn_rows row = lines(p, r, p->n);
-		const struct bn_rows next = lines(p, r + ahead, p->n + p->ahead);
+		const struct bn_rows next = rows_ahead(p, r, p->list);
 		s32 *y = p->y + b * p->y_stride + r;
 		struct quad sum0 = quad_zero(), sum1 = sum0;
 
@@ -78,7 +78,7 @@ static void two_rows_of_x(const struct bn_product *p, u32 b)
 			sum1 = quad_quarter(sum1);
 			for (size_t at = 0; at < p->line_bytes; at += BN_BLOCK_BYTES) {
 				if (field == 3)
-					bn_prefetch_rows(&next, at);
+					bn_prefetch_rows(&next, at * step);
 				for (size_t half = at; half < at + BN_BLOCK_BYTES; half += 32) {
 					const s8 *in = x + 3 * at + half;
 					struct quad codes = quad_and(quad_load(&row, half), mask);

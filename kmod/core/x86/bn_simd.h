@@ -44,15 +44,15 @@ struct bn_rows {
 };
 
 /**
- * bn_prefetch_bytes() - how far ahead to prefetch: whole groups of rows, at least 2 KiB
+ * bn_prefetch_bytes() - how far ahead to prefetch lines that follow: whole groups, at least 4 KiB
  *
- * So the lines fetched are those that the same four pointers will read: one fetch for each line.
+ * Less than a group would be among the lines that are being read.
  */
 BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 {
 	size_t group = (size_t)row_bytes * BN_GROUP;
 
-	return group >= 2048 ? group : (2048 + group - 1) / group * group;
+	return (4096 + group - 1) / group * group;
 }
 
 /* Of parts, each a stream of its own: how far ahead in it. Sapphire Rapids likes 2 to 3 KiB. */
@@ -63,7 +63,7 @@ enum bn_order { BN_FOLLOWING, BN_LISTED, BN_PARTED };
 
 BN_INLINE enum bn_order bn_order_of(const struct bn_product *p)
 {
-	return p->part[0] ? BN_PARTED : p->index ? BN_LISTED : BN_FOLLOWING;
+	return p->part[0] ? BN_PARTED : p->list ? BN_LISTED : BN_FOLLOWING;
 }
 
 /** bn_rows_of_parts() - the @i'th row of each part */
@@ -87,6 +87,36 @@ BN_INLINE void bn_prefetch_rows(const struct bn_rows *row, size_t at)
 	bn_prefetch(row->b + at);
 	bn_prefetch(row->c + at);
 	bn_prefetch(row->d + at);
+}
+
+/** bn_prefetch_2nd() - into the second-level cache */
+BN_INLINE void bn_prefetch_2nd(const void *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
+/* struct bn_fetch - lines that are fetched while a group is multiplied */
+struct bn_fetch {
+	const u8 *a, *b;
+};
+
+_Static_assert(BN_FETCH_LINES == 2, "struct bn_fetch has them all");
+
+/** bn_fetch_of() - those of the group that starts with the @i'th line; @instead where none are */
+BN_INLINE struct bn_fetch bn_fetch_of(const struct bn_product *p, u32 i, const u8 *instead)
+{
+	const u32 at = i / BN_GROUP * BN_FETCH_LINES;
+
+	return (struct bn_fetch){
+		at < p->n_fetch ? p->fetch[at] : instead,
+		at + 1 < p->n_fetch ? p->fetch[at + 1] : instead,
+	};
+}
+
+BN_INLINE void bn_fetch(const struct bn_fetch *f, size_t at)
+{
+	bn_prefetch_2nd(f->a + at);
+	bn_prefetch_2nd(f->b + at);
 }
 
 /* bn_store_group() - y[0 .. n-1] = sum[] - x_sum, n = 1 .. BN_GROUP */

@@ -53,7 +53,7 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 		   const u32 packing)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
-	const u32 ahead = p->index ? LISTED_AHEAD : lines_ahead(p);
+	const size_t step = ahead_step(group, p->list);
 	const bool telescoped = packing == BN_T1 && rows <= FEW_TELESCOPED;
 	const u32 shift = telescoped ? 0 : code_shift(packing);
 
@@ -65,7 +65,7 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 
 		bn_for_each(g, group) {
 			w[g] = line(p, r + g, p->n);
-			next[g] = line(p, r + ahead + g, p->n + p->ahead);
+			next[g] = ahead_of(p, r, g, p->list);
 		}
 		bn_for_each(i, group * rows) {
 			sum[i] = (vec){ 0 };
@@ -74,7 +74,7 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 		}
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
 			bn_for_each(g, group)
-				bn_prefetch(next[g] + at);
+				bn_prefetch(next[g] + at * step);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
 				vec packed[4] BN_UNINIT, codes[4] BN_UNINIT;
 

@@ -25,7 +25,7 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 			vec second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
 			if (k == 0 || rows <= FETCH_ROWS)
-				prefetch_2nd(next + k * part);
+				bn_prefetch_2nd(next + k * part);
 			bn_for_each(r, rows) {
 				vec four = broadcast(x + r * x_stride);
 
