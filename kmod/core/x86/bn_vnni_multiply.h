@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * bn_vnni_multiply.h - products of unpacked codes by vpdpbusd; a part of bn_vnni_ops.h
+ * bn_vnni_multiply.h - products of codes by vpdpbusd; a part of bn_vnni_ops.h
  */
 
-BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
+/*
+ * What else becomes of codes: nothing; of packed bytes of t1, three times themselves, for the next
+ * place; or of packed bytes of t2, those of one field are multiplied.
+ */
+enum codes { CODES_READY, CODES_TRIPLED, CODES_MASKED };
+
+BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows,
+			const enum codes kind)
 {
-	const u8 *codes = t->codes;
+	u8 *codes = t->codes;
 	const s8 *x = t->x;
 	const size_t x_stride = t->x_stride, step = t->step, part = t->part;
 	const u8 *next = t->next;
-	vec a[MOST_X], b[MOST_X];
+	vec a[MOST_X] BN_UNINIT, b[MOST_X] BN_UNINIT;
 
 	bn_for_each(r, rows) {
 		a[r] = b[r] = (vec){ 0 };
@@ -24,6 +31,13 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 			vec first = load(codes);
 			vec second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
+			if (kind == CODES_TRIPLED) {
+				store(codes, times3(first));
+				store(codes + VEC_BYTES, times3(second));
+			} else if (kind == CODES_MASKED) {
+				first &= t->mask;
+				second &= t->mask;
+			}
 			if (k == 0 || rows <= FETCH_ROWS)
 				bn_prefetch_2nd(next + k * part);
 			bn_for_each(r, rows) {
@@ -49,12 +63,22 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows)
 #define MULTIPLY(rows)								\
 BN_NOINLINE void multiply_1x##rows(const struct tile *t)			\
 {										\
-	multiply(t, 1, rows);							\
+	multiply(t, 1, rows, CODES_READY);					\
 }										\
 										\
 BN_NOINLINE void multiply_2x##rows(const struct tile *t)			\
 {										\
-	multiply(t, 2, rows);							\
+	multiply(t, 2, rows, CODES_READY);					\
+}										\
+										\
+BN_NOINLINE void multiply_tripled_##rows(const struct tile *t)			\
+{										\
+	multiply(t, 2, rows, CODES_TRIPLED);					\
+}										\
+										\
+BN_NOINLINE void multiply_masked_##rows(const struct tile *t)			\
+{										\
+	multiply(t, 2, rows, CODES_MASKED);					\
 }
 
 MULTIPLY(1)
@@ -72,27 +96,55 @@ MULTIPLY(11)
 MULTIPLY(12)
 #endif
 
-#define MULTIPLY_CASE(rows)							\
+#define ROWS_CASE(rows, function)						\
 	case rows:								\
-		vectors > 1 ? multiply_2x##rows(t) : multiply_1x##rows(t);	\
+		function##rows(t);						\
 		break
+
+/* What @function makes of each number of rows */
+#if MOST_X > 6
+#define EACH_ROWS(name, function)						\
+static void name(const struct tile *t, u32 rows)				\
+{										\
+	switch (rows) {								\
+	ROWS_CASE(1, function);							\
+	ROWS_CASE(2, function);							\
+	ROWS_CASE(3, function);							\
+	ROWS_CASE(4, function);							\
+	ROWS_CASE(5, function);							\
+	ROWS_CASE(6, function);							\
+	ROWS_CASE(7, function);							\
+	ROWS_CASE(8, function);							\
+	ROWS_CASE(9, function);							\
+	ROWS_CASE(10, function);						\
+	ROWS_CASE(11, function);						\
+	ROWS_CASE(12, function);						\
+	}									\
+}
+#else
+#define EACH_ROWS(name, function)						\
+static void name(const struct tile *t, u32 rows)				\
+{										\
+	switch (rows) {								\
+	ROWS_CASE(1, function);							\
+	ROWS_CASE(2, function);							\
+	ROWS_CASE(3, function);							\
+	ROWS_CASE(4, function);							\
+	ROWS_CASE(5, function);							\
+	ROWS_CASE(6, function);							\
+	}									\
+}
+#endif
+
+EACH_ROWS(multiply_1, multiply_1x)
+EACH_ROWS(multiply_2, multiply_2x)
+EACH_ROWS(multiply_tripled, multiply_tripled_)
+EACH_ROWS(multiply_masked, multiply_masked_)
 
 static void multiply_tile(const struct tile *t, u32 vectors, u32 rows)
 {
-	switch (rows) {
-	MULTIPLY_CASE(1);
-	MULTIPLY_CASE(2);
-	MULTIPLY_CASE(3);
-	MULTIPLY_CASE(4);
-	MULTIPLY_CASE(5);
-	MULTIPLY_CASE(6);
-#if MOST_X > 6
-	MULTIPLY_CASE(7);
-	MULTIPLY_CASE(8);
-	MULTIPLY_CASE(9);
-	MULTIPLY_CASE(10);
-	MULTIPLY_CASE(11);
-	MULTIPLY_CASE(12);
-#endif
-	}
+	if (vectors > 1)
+		multiply_2(t, rows);
+	else
+		multiply_1(t, rows);
 }

@@ -254,7 +254,7 @@ struct place_sums {
  * @next, @next_block, @end: columns that come behind those listed, of which the blocks from this
  *		one on are still to be fetched
  * @share:	blocks to fetch with each product
- * @sums:	of a tile
+ * @sums:	of a tile, and of the one before
  * @packed, @codes: of two vectors of outputs, those of a place at a time
  * @places:	of one row of activations: the sums of each place of some blocks
  */
@@ -265,7 +265,7 @@ struct columns {
 	u32 configured;
 	u32 next, next_block, end, share;
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
-	vec sums[2 * MOST_X];
+	vec sums[2][2 * MOST_X];
 	union {
 		struct {
 			struct pair packed[COLUMNS_BATCH / 4], codes[COLUMNS_BATCH / 4];
@@ -442,7 +442,7 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
 /*
  * struct tile - a product of unpacked codes with some rows of activations
  * @sums:	for each row of activations, a vector of sums for each vector of codes
- * @codes:	by quad of activations
+ * @codes:	by quad of activations; @mask: see enum codes
  * @x:		first activation of the first row
  * @quads:	of activations, a multiple of four
  * @add:	to what is in @sums
@@ -453,7 +453,8 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
  */
 struct tile {
 	vec *sums;
-	const u8 *codes;
+	u8 *codes;
+	vec mask;
 	const s8 *x;
 	size_t x_stride;
 	u32 quads;
@@ -574,7 +575,7 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 			    s32 *y, const u32 packing, const bool high)
 {
 	struct tile t = {
-		.sums = c->sums, .codes = (const u8 *)c->codes, .x_stride = c->in_stride,
+		.sums = c->sums[0], .codes = (u8 *)c->codes, .x_stride = c->in_stride,
 		.quads = n / 4, .next = (const u8 *)c->codes, .configured = &c->configured,
 	};
 	u32 rows;
@@ -589,11 +590,54 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 			multiply_tile(&t, 2, rows);
 			for (u32 r = 0; r < rows; r++)
 				add_both(y + (b + r) * p->y_stride + 64 * k,
-					 c->sums[2 * r] >> code_shift(packing),
-					 c->sums[2 * r + 1] >> code_shift(packing));
+					 t.sums[2 * r] >> code_shift(packing),
+					 t.sums[2 * r + 1] >> code_shift(packing));
 		}
 	}
 }
+
+#ifndef AMX
+/*
+ * The same for as few rows of activations as one tile takes. For them, making codes would take as
+ * long as multiplying: they are multiplied as they are packed, as add_places() does it. So t1 takes
+ * six products for five digits.
+ */
+BN_INLINE void columns_part_few(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
+				s32 *y, const u32 packing, const bool high)
+{
+	const vec *before = c->sums[0];
+	struct tile t = {
+		.codes = (u8 *)c->packed, .x = c->in, .x_stride = c->in_stride, .quads = n / 4,
+		.next = (const u8 *)c->packed,
+	};
+
+	for (u32 i = 0; i < n; i += 4)
+		c->packed[i / 4] = interleave_at(w, c->at + i, high);
+	for (u32 k = 0; k < (packing == BN_T1 ? 6 : 4); k++) {
+		t.sums = c->sums[k % 2];
+		fetch(c, p);
+		if (packing == BN_T2) {
+			t.mask = mask_of_field(k);
+			multiply_masked(&t, p->batch);
+		} else if (k < 5) {
+			multiply_tripled(&t, p->batch);
+		} else {
+			multiply_2(&t, p->batch);
+		}
+		for (u32 b = 0; b < p->batch; b++) {
+			const vec *sums = t.sums + 2 * b, *last = before + 2 * b;
+			s32 *to = y + b * p->y_stride + 64 * k;
+
+			if (packing == BN_T2)
+				add_pair(to, sums[0] >> 2 * k, sums[1] >> 2 * k);
+			else if (k)
+				add_pair(to - 64, untelescope(last[0], sums[0]),
+					 untelescope(last[1], sums[1]));
+		}
+		before = t.sums;
+	}
+}
+#endif
 
 BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n, u32 block,
 			    const u32 packing)
@@ -602,6 +646,13 @@ BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n
 	s32 *y = p->y + block * bn_block_cols(packing);
 
 	for (u32 part = 0; part < BN_BLOCK_BYTES; part += VEC_BYTES) {
+#ifndef AMX
+		if (p->batch <= MOST_X) {
+			columns_part_few(p, c, n, w + part, y + part, packing, false);
+			columns_part_few(p, c, n, w + part, y + part + 8, packing, true);
+			continue;
+		}
+#endif
 		columns_part(p, c, n, w + part, y + part, packing, false);
 		columns_part(p, c, n, w + part, y + part + VEC_BYTES / 2, packing, true);
 	}
