@@ -571,16 +571,16 @@ static const u8 *line_at(const struct bn_step *s, const struct bn_matrix *w, u32
 static void gates(struct bn_step *s, const struct bn_layer *l, const struct lines *tile,
 		  const struct lines *piece, struct bn_tile_buffer *buffer)
 {
-	u32 end = piece->at + piece->n, strip, open, next;
-	u32 numbers = strip_numbers(tile);
+	u32 end = piece->at + piece->n, numbers = strip_numbers(tile), strip, open, next;
 	struct bn_scratch *sc = s->scratch;
 	struct lines some = *piece;
 
 	for (; some.at < end; some.at += some.n) {
 		strip = (some.at - tile->at) / BN_STRIP_LINES;
 		some.n = min2(tile->at + (strip + 1) * BN_STRIP_LINES, end) - some.at;
+		/* Beyond what the product can fetch, none. */
 		open = strip ? open_lines(s, tile, (strip - 1) * numbers, strip * numbers,
-					  numbers, buffer->index, &next) : 0;
+					  BN_FETCH_LINES * some.n, buffer->index, &next) : 0;
 		for (u32 i = 0; i < open; i++)
 			buffer->fetch[i] = line_at(s, &l->ffn_up, buffer->index[i]);
 		ffn_rows(s, &l->ffn_gate, &some, sc->norm, sc->norm_stride, open, buffer);

@@ -156,7 +156,7 @@ struct bn_tile_buffer {
 	u8 tmp[BN_TMP_BYTES];
 	u64 weight_bytes;
 	const u8 *list[BN_PIECE_LINES + BN_AHEAD_LINES];
-	const u8 *fetch[BN_PARTS * BN_STRIP_LINES];
+	const u8 *fetch[BN_FETCH_LINES * BN_STRIP_LINES];
 	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES + 8];	/* eight are looked at together */
 	float gate[BN_PIECE_LINES];
 	union {

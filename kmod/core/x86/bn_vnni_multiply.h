@@ -3,12 +3,6 @@
  * bn_vnni_multiply.h - products of codes by vpdpbusd; a part of bn_vnni_ops.h
  */
 
-/*
- * What else becomes of codes: nothing; of packed bytes of t1, three times themselves, for the next
- * place; or of packed bytes of t2, those of one field are multiplied.
- */
-enum codes { CODES_READY, CODES_TRIPLED, CODES_MASKED };
-
 BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows,
 			const enum codes kind)
 {
@@ -96,55 +90,29 @@ MULTIPLY(11)
 MULTIPLY(12)
 #endif
 
-#define ROWS_CASE(rows, function)						\
+#define MULTIPLY_CASE(rows)							\
 	case rows:								\
-		function##rows(t);						\
+		t->kind == CODES_TRIPLED ? multiply_tripled_##rows(t) :		\
+		t->kind == CODES_MASKED ? multiply_masked_##rows(t) :		\
+		vectors > 1 ? multiply_2x##rows(t) : multiply_1x##rows(t);	\
 		break
-
-/* What @function makes of each number of rows */
-#if MOST_X > 6
-#define EACH_ROWS(name, function)						\
-static void name(const struct tile *t, u32 rows)				\
-{										\
-	switch (rows) {								\
-	ROWS_CASE(1, function);							\
-	ROWS_CASE(2, function);							\
-	ROWS_CASE(3, function);							\
-	ROWS_CASE(4, function);							\
-	ROWS_CASE(5, function);							\
-	ROWS_CASE(6, function);							\
-	ROWS_CASE(7, function);							\
-	ROWS_CASE(8, function);							\
-	ROWS_CASE(9, function);							\
-	ROWS_CASE(10, function);						\
-	ROWS_CASE(11, function);						\
-	ROWS_CASE(12, function);						\
-	}									\
-}
-#else
-#define EACH_ROWS(name, function)						\
-static void name(const struct tile *t, u32 rows)				\
-{										\
-	switch (rows) {								\
-	ROWS_CASE(1, function);							\
-	ROWS_CASE(2, function);							\
-	ROWS_CASE(3, function);							\
-	ROWS_CASE(4, function);							\
-	ROWS_CASE(5, function);							\
-	ROWS_CASE(6, function);							\
-	}									\
-}
-#endif
-
-EACH_ROWS(multiply_1, multiply_1x)
-EACH_ROWS(multiply_2, multiply_2x)
-EACH_ROWS(multiply_tripled, multiply_tripled_)
-EACH_ROWS(multiply_masked, multiply_masked_)
 
 static void multiply_tile(const struct tile *t, u32 vectors, u32 rows)
 {
-	if (vectors > 1)
-		multiply_2(t, rows);
-	else
-		multiply_1(t, rows);
+	switch (rows) {
+	MULTIPLY_CASE(1);
+	MULTIPLY_CASE(2);
+	MULTIPLY_CASE(3);
+	MULTIPLY_CASE(4);
+	MULTIPLY_CASE(5);
+	MULTIPLY_CASE(6);
+#if MOST_X > 6
+	MULTIPLY_CASE(7);
+	MULTIPLY_CASE(8);
+	MULTIPLY_CASE(9);
+	MULTIPLY_CASE(10);
+	MULTIPLY_CASE(11);
+	MULTIPLY_CASE(12);
+#endif
+	}
 }

@@ -440,9 +440,16 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
 /* ---- batches --------------------------------------------------------------------------------- */
 
 /*
- * struct tile - a product of unpacked codes with some rows of activations
+ * What else becomes of codes: nothing; of packed bytes of t1, three times themselves, for the next
+ * place; or of packed bytes of t2, those of one field are multiplied. The latter two of two vectors
+ */
+enum codes { CODES_READY, CODES_TRIPLED, CODES_MASKED };
+
+/*
+ * struct tile - a product of codes with some rows of activations
  * @sums:	for each row of activations, a vector of sums for each vector of codes
- * @codes:	by quad of activations; @mask: see enum codes
+ * @codes:	by quad of activations
+ * @kind, @mask: see enum codes
  * @x:		first activation of the first row
  * @quads:	of activations, a multiple of four
  * @add:	to what is in @sums
@@ -454,6 +461,7 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
 struct tile {
 	vec *sums;
 	u8 *codes;
+	enum codes kind;
 	vec mask;
 	const s8 *x;
 	size_t x_stride;
@@ -562,7 +570,7 @@ BN_INLINE void fetch(struct columns *c, const struct bn_product *p)
 {
 	for (u32 i = 0; i < c->share && c->next < c->end; i++) {
 		bn_prefetch_2nd(p->w + (size_t)column_number(p, c->next) * p->line_bytes +
-			     c->next_block * BN_BLOCK_BYTES);
+				c->next_block * BN_BLOCK_BYTES);
 		if (++c->next_block == p->blocks) {
 			c->next_block = 0;
 			c->next++;
@@ -609,6 +617,7 @@ BN_INLINE void columns_part_few(const struct bn_product *p, struct columns *c, u
 	struct tile t = {
 		.codes = (u8 *)c->packed, .x = c->in, .x_stride = c->in_stride, .quads = n / 4,
 		.next = (const u8 *)c->packed,
+		.kind = packing == BN_T1 ? CODES_TRIPLED : CODES_MASKED,
 	};
 
 	for (u32 i = 0; i < n; i += 4)
@@ -616,14 +625,11 @@ BN_INLINE void columns_part_few(const struct bn_product *p, struct columns *c, u
 	for (u32 k = 0; k < (packing == BN_T1 ? 6 : 4); k++) {
 		t.sums = c->sums[k % 2];
 		fetch(c, p);
-		if (packing == BN_T2) {
+		if (packing == BN_T2)
 			t.mask = mask_of_field(k);
-			multiply_masked(&t, p->batch);
-		} else if (k < 5) {
-			multiply_tripled(&t, p->batch);
-		} else {
-			multiply_2(&t, p->batch);
-		}
+		else if (k == 5)
+			t.kind = CODES_READY;
+		multiply_tile(&t, 2, p->batch);
 		for (u32 b = 0; b < p->batch; b++) {
 			const vec *sums = t.sums + 2 * b, *last = before + 2 * b;
 			s32 *to = y + b * p->y_stride + 64 * k;
