@@ -103,7 +103,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	uint32_t lines = g->by_column ? g->cols : g->rows;
 	uint32_t line_bytes = bn_line_bytes(g->packing, weights);
 	size_t n_x = bn_cols_pad(g->cols), n_y = bn_cols_pad(g->rows);
-	bool listed = g->every > 1 || g->by_column;
+	bool listed = g->every > 1 || g->by_column, rows = listed && !g->by_column;
 	int8_t *x = zeroed(n_x);
 
 	*p = (struct products){
@@ -131,12 +131,8 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	for (unsigned int t = 0; t < l->threads; t++) {
 		p->rooms[t].y = zeroed(n_y * sizeof(int32_t));
 		p->rooms[t].tmp = zeroed(BN_TMP_BYTES);
-		if (g->every > 1 && !g->by_column) {
-			p->rooms[t].list = calloc(lines, sizeof(*p->rooms[t].list));
-			if (!p->rooms[t].list)
-				return -ENOMEM;
-		}
-		if (!p->rooms[t].y || !p->rooms[t].tmp)
+		p->rooms[t].list = rows ? calloc(lines, sizeof(*p->rooms[t].list)) : NULL;
+		if (!p->rooms[t].y || !p->rooms[t].tmp || (rows && !p->rooms[t].list))
 			return -ENOMEM;
 	}
 	return 0;

@@ -83,7 +83,7 @@ BN_INLINE struct bn_rows lines(const struct bn_product *p, u32 i, u32 end)
  * What to prefetch first for the @k'th of @group lines that are multiplied together, the @i'th
  * wanted: of a list, the same place of a line further on, and so on from there. Lines that follow
  * each other are prefetched in the order in which they lie in memory, a cache line of it for each
- * line, since all CPUs see through that: Zen 4 reads two thirds more than by lines.
+ * line, since all CPUs see through that: Zen 4 reads up to twice as much as by lines.
  */
 BN_INLINE const u8 *ahead_of(const struct bn_product *p, u32 i, u32 k, const bool listed)
 {
