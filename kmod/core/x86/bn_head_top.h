@@ -65,42 +65,20 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 }
 
 /*
- * struct head_four - four rows of the plane: @first and those @apart, twice and three times as far
- * on, as far as there are @n
- * @next:	those of the next group, which are fetched
+ * How far ahead rows are fetched, into the second-level cache. They are read as they lie: then CPUs
+ * fetch along, which on Zen 4 makes 90 % of what a plain read gets. Into the first level, or one row
+ * of each of four quarters at a time, it was 75 to 80 %.
  */
-struct head_four {
-	u32 first, apart, n, next;
-};
+#define HEAD_AHEAD	20480
 
-BN_INLINE const u8 *head_row_of(const struct bn_head *p, const struct head_four *g, u32 k)
+/* Rows @first .. @first + @n - 1, 1 <= n <= 4, with slots @slot .. @slot + @slots - 1 */
+BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, u32 slot, const u32 slots)
 {
-	return (const u8 *)p->high +
-	       (g->first + (k < g->n ? k : g->n - 1) * (size_t)g->apart) * p->row_bytes;
-}
-
-/* To where they belong */
-BN_INLINE void head_scatter(const struct bn_head *p, const struct head_four *g, u32 slot,
-			    __m128i sums)
-{
-	float *y = p->y + slot * p->y_stride + g->first, scale[4] = { 0 }, logits[4];
-
-	for (u32 k = 0; k < g->n; k++)
-		scale[k] = p->scale[g->first + k * g->apart];
-	head_logits(logits, sums, p->step[slot], scale, 4);
-	for (u32 k = 0; k < g->n; k++)
-		y[k * g->apart] = logits[k];
-}
-
-/* With slots @slot .. @slot + @slots - 1 */
-BN_INLINE void head_group(const struct bn_head *p, const struct head_four *g, u32 slot,
-			  const u32 slots)
-{
-	const struct bn_rows row = {
-		head_row_of(p, g, 0), head_row_of(p, g, 1),
-		head_row_of(p, g, 2), head_row_of(p, g, 3),
+	const u8 *row = (const u8 *)p->high + first * p->row_bytes;
+	const u8 *const rows[4] = {
+		row, row + (n > 1 ? 1 : 0) * p->row_bytes, row + (n > 2 ? 2 : 0) * p->row_bytes,
+		row + (n > 3 ? 3 : 0) * p->row_bytes,
 	};
-	const size_t ahead = (g->next - g->first) * p->row_bytes;
 	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
 	struct head_sum sum[4 * HEAD_SLOTS];
 
@@ -108,12 +86,11 @@ BN_INLINE void head_group(const struct bn_head *p, const struct head_four *g, u3
 		sum[k] = head_zero();
 	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
 	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
-		const u8 *const rows[4] = { row.a + at, row.b + at, row.c + at, row.d + at };
-
 		if (HEAD_COLS == 64 || !(at & 63))
-			bn_prefetch_rows(&row, at + ahead);
+			bn_for_each(k, 4)
+				bn_prefetch_2nd(row + HEAD_AHEAD + 4 * at + 64 * k);
 		bn_for_each(k, 4) {
-			const struct head_row w = head_load(rows[k]);
+			const struct head_row w = head_load(rows[k] + at);
 
 			bn_for_each(s, slots)
 				sum[4 * s + k] = head_dot(sum[4 * s + k], w,
@@ -124,27 +101,15 @@ BN_INLINE void head_group(const struct bn_head *p, const struct head_four *g, u3
 		s32 q_sum;
 
 		memcpy(&q_sum, q + s * p->x_stride + head_sum_at(p->n_pad), sizeof(q_sum));
-		head_scatter(p, g, slot + s, head_total(sum + 4 * s, q_sum));
+		head_logits(p->y + (slot + s) * p->y_stride + first, head_total(sum + 4 * s, q_sum),
+			    p->step[slot + s], p->scale + first, n);
 	}
 }
 
-/*
- * A row of each quarter at a time, so that there are four long streams to read, which is what
- * prefetchers are best at; behind a quarter's last row comes that of the next call. Then what is
- * left.
- */
 BN_INLINE void head_all(const struct bn_head *p, u32 slot, const u32 slots)
 {
-	struct head_four g = { .apart = p->n / 4, .n = 4 };
-
-	for (; g.first < p->n / 4; g.first++) {
-		g.next = g.first + 1 < g.apart ? g.first + 1 : g.first + 1 + 3 * g.apart;
-		head_group(p, &g, slot, slots);
-	}
-	if (p->n % 4) {
-		g = (struct head_four){ p->n - p->n % 4, 1, p->n % 4, p->n };
-		head_group(p, &g, slot, slots);
-	}
+	for (u32 i = 0; i < p->n; i += 4)
+		head_group(p, i, p->n - i < 4 ? p->n - i : 4, slot, slots);
 }
 
 BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
