@@ -47,8 +47,7 @@
  *		@line_bytes / BN_BLOCK_BYTES; columns() those of some outputs
  * @list:	linear(): addresses of the lines wanted, in any order; NULL: one behind the other
  *		from @w on. The caller's own, trusted, as @index is
- * @index:	columns(): numbers of the lines wanted, the first of which is the least, and the
- *		last the greatest; NULL: 0 .. n-1
+ * @index:	columns(): numbers of the lines wanted, ascending; NULL: 0 .. n-1
  * @part:	linear(), batch 1, no @list: if part[0] is set, @n is a multiple of BN_PARTS, and
  *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on: as many
  *		streams of memory, each long, are what it is read fastest by. More lines of each

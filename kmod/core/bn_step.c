@@ -709,19 +709,6 @@ static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u3
 }
 
 /*
- * The order in which all columns of a tile, [from, from + BN_PARTS * apart), are read: those of
- * BN_PARTS parts of it in turns, like rows. Returns how many from the @done'th on are in the list.
- */
-static u32 columns_in_turns(u32 from, u32 apart, u32 done, u32 most, u32 *index)
-{
-	u32 n = 0;
-
-	for (; n < most && done + n < BN_PARTS * apart; n++)
-		index[n] = from + (done + n) % BN_PARTS * apart + (done + n) / BN_PARTS;
-	return n;
-}
-
-/*
  * What the sums of rows from @row on start with: minus the sum of the inputs, or 0. As many rows as
  * fit a piece; returns the next one.
  */
@@ -763,11 +750,6 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	next = min2(at + piece, end);
 	if (sparse) {
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
-		p->index = buffer->index;
-	} else if (p->batch == 1 && piece % BN_PARTS == 0 && (end - from) % BN_PARTS == 0) {
-		p->n = next - at;
-		p->ahead = columns_in_turns(from, (end - from) / BN_PARTS, at - from,
-					    p->n + BN_AHEAD_LINES, buffer->index) - p->n;
 		p->index = buffer->index;
 	} else {
 		p->n = next - at;

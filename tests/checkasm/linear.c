@@ -161,17 +161,6 @@ static u32 max_of(u32 a, u32 b)
 	return a > b ? a : b;
 }
 
-/* Quarters of an ascending list, taken in turns */
-static void take_turns(u32 *index, u32 n)
-{
-	u32 *list = malloc(n * sizeof(*list)), apart = n / BN_PARTS;
-
-	memcpy(list, index, n * sizeof(*list));
-	for (u32 i = 0; i < BN_PARTS * apart; i++)
-		index[i] = list[i % BN_PARTS * apart + i / BN_PARTS];
-	free(list);
-}
-
 static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 packing, char *what,
 		    size_t what_bytes)
 {
@@ -198,8 +187,6 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 	p.ahead = below(2) ? below(70) : 0;
 	lines = p.n + p.ahead + below(3 * p.n);
 	index = rnd_index(p.n + p.ahead, lines);
-	if (index && p.batch == 1 && !below(3))
-		take_turns(index, p.n + p.ahead);
 	p.index = index;
 	p.y_stride = width + below(7);
 	rnd_product(&p, lines, lines, below(3));

@@ -65,13 +65,9 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 }
 
 /*
- * How far ahead rows are fetched, into the second-level cache. They are read as they lie: then CPUs
- * fetch along, which on Zen 4 makes 90 % of what a plain read gets. Into the first level, or one row
- * of each of four quarters at a time, it was 75 to 80 %.
+ * Rows @first .. @first + @n - 1, 1 <= n <= 4, with slots @slot .. @slot + @slots - 1. Rows are
+ * read as they lie: a piece has too few for streams of one of each quarter to become long.
  */
-#define HEAD_AHEAD	20480
-
-/* Rows @first .. @first + @n - 1, 1 <= n <= 4, with slots @slot .. @slot + @slots - 1 */
 BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, u32 slot, const u32 slots)
 {
 	const u8 *row = (const u8 *)p->high + first * p->row_bytes;
@@ -88,7 +84,7 @@ BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, u32 slot, c
 	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
 		if (HEAD_COLS == 64 || !(at & 63))
 			bn_for_each(k, 4)
-				bn_prefetch_2nd(row + HEAD_AHEAD + 4 * at + 64 * k);
+				bn_prefetch_2nd(row + BN_STREAM_AHEAD + 4 * at + 64 * k);
 		bn_for_each(k, 4) {
 			const struct head_row w = head_load(rows[k] + at);
 

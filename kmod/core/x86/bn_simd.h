@@ -55,6 +55,13 @@ BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 	return (4096 + group - 1) / group * group;
 }
 
+/*
+ * How far ahead to fetch what is one long stream, read as it lies, into the second-level cache.
+ * That is what CPUs see through best: Zen 4 reads the head at 90 % of what a plain read gets; into
+ * the first level, or from four places in turns, it was 75 to 80 %.
+ */
+#define BN_STREAM_AHEAD	20480
+
 /* Of parts, each a stream of its own: how far ahead in it. Sapphire Rapids likes 2 to 3 KiB. */
 #define BN_PART_AHEAD	3072
 

@@ -26,9 +26,8 @@
 #define CODES_BYTES	16384			/* of these: fits a cache of 32 KiB, with x */
 #define COLUMNS_MOST	512			/* columns that are added at once */
 #define COLUMNS_BATCH	(QUADS > 1 ? 256 : 384)	/* the same in batches, beside their activations */
-#define COLUMNS_AHEAD	32			/* columns from one to what is prefetched: 2 KiB */
-#define COLUMNS_NEAR	8			/* the same, where a whole column is read */
-#define COLUMNS_STREAM	24			/* the same, of columns that are read in turns */
+#define COLUMNS_AHEAD	32			/* listed columns to blocks fetched in advance */
+#define COLUMNS_NEAR	8			/* the same, to the others */
 #define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
 #define COLUMNS_UNIT	(QUADS > 4 ? 4 * QUADS : 16)	/* in batches, their number is a multiple */
 #define COLUMNS_GROUP	8			/* columns that share loads and stores of sums */
@@ -363,16 +362,23 @@ BN_INLINE void end_places(s32 *y, const vec *a, const vec *b, const u32 packing)
 }
 
 /*
- * A block of the column that comes so many behind the @i'th. Of columns here and there, the first
- * two blocks are fetched in advance, see struct group.
+ * What to fetch with a block of a group of columns, the first of which is the @i'th: of columns
+ * here and there, the same block of a group further on, and the first two blocks in advance, see
+ * struct group; of whole columns that follow each other, memory as it lies.
  */
-BN_INLINE void prefetch_column(const struct columns *c, const u8 *w, u32 i, u32 block,
-			       const enum bn_order order)
+BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32 block,
+				const bool listed)
 {
-	const u32 ahead = order == BN_PARTED ? COLUMNS_STREAM :
-			  order == BN_LISTED && block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
+	const u32 ahead = block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
 
-	bn_prefetch(w + c->at[i + ahead] + block * BN_BLOCK_BYTES);
+	if (listed) {
+		bn_for_each(j, COLUMNS_GROUP)
+			bn_prefetch(w + c->at[i + j + ahead] + block * BN_BLOCK_BYTES);
+		return;
+	}
+	w += c->at[i] + (size_t)block * COLUMNS_GROUP * BN_BLOCK_BYTES;
+	bn_for_each(j, COLUMNS_GROUP)
+		bn_prefetch_2nd(w + BN_STREAM_AHEAD + j * BN_BLOCK_BYTES);
 }
 
 /*
@@ -382,7 +388,7 @@ BN_INLINE void prefetch_column(const struct columns *c, const u8 *w, u32 i, u32 
  * No lane overflows: 512 products of 255 * 128 are 1.7e7.
  */
 BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 first, u32 end,
-			 const u32 packing, const enum bn_order order)
+			 const u32 packing, const bool listed)
 {
 	const u32 vectors = BN_BLOCK_BYTES / VEC_BYTES;
 	const u8 *w = p->w;
@@ -393,8 +399,7 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 		struct place_sums *sums = c->places;
 
 		for (u32 block = first; block < end; block++) {
-			bn_for_each(j, COLUMNS_GROUP)
-				prefetch_column(c, w, i + j, block, order);
+			prefetch_columns(c, w, i, block, listed);
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
@@ -417,24 +422,16 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 	}
 }
 
-/* A list that does not ascend takes columns of BN_PARTS streams in turns. */
-BN_INLINE enum bn_order columns_order(const struct bn_product *p)
-{
-	if (p->n > BN_PARTS && p->index && p->index[BN_PARTS] < p->index[1])
-		return BN_PARTED;
-	return p->index ? BN_LISTED : BN_FOLLOWING;
-}
-
 /* All blocks; what to prefetch behind the columns are those that follow. */
 BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 n, u32 next,
-			     const u32 packing, const enum bn_order order)
+			     const u32 packing, const bool listed)
 {
 	for (u32 i = 0; i < COLUMNS_AHEAD; i++)
 		c->at[n + i] = column_number(p, smaller(next + i, p->n + p->ahead - 1)) *
 			       p->line_bytes;
 	for (u32 first = 0; first < p->blocks; first += COLUMNS_BLOCKS)
 		columns_1(p, c, n, first, smaller(first + COLUMNS_BLOCKS, p->blocks), packing,
-			  order);
+			  listed);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -678,17 +675,10 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 		listed = bn_round_up(n, unit);
 		list_columns(c, p, from, n, unit);
 		if (p->batch == 1) {
-			switch (columns_order(p)) {
-			case BN_FOLLOWING:
-				columns_alone(p, c, listed, from + n, packing, BN_FOLLOWING);
-				break;
-			case BN_LISTED:
-				columns_alone(p, c, listed, from + n, packing, BN_LISTED);
-				break;
-			case BN_PARTED:
-				columns_alone(p, c, listed, from + n, packing, BN_PARTED);
-				break;
-			}
+			if (p->index || p->blocks * BN_BLOCK_BYTES < p->line_bytes)
+				columns_alone(p, c, listed, from + n, packing, true);
+			else
+				columns_alone(p, c, listed, from + n, packing, false);
 			continue;
 		}
 		plan_fetch(c, p, from, n, packing);
