@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bitnetctl.h"
@@ -209,6 +210,9 @@ remove:
 	close(lock);
 	free(p.text);
 	if (ret) {
+		/* it ends soon, and leaves a result if it came so far: not behind the removal */
+		while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		jobs_remove(id);
 		return out_error(&err);
 	}

@@ -29,6 +29,10 @@ is "$(field result.json late_tokens)" 0 "  and none of its tokens is late"
 fails 1 "realtime jobs need the device" "a realtime job is refused at once" \
 	bitnetctl submit "$model" --engine=local -p x --class realtime --first-token 1s --period 100ms
 is "$(ls "$jobs")" "" "  and leaves nothing"
+for _ in {1..20}; do
+	bitnetctl submit "$model" --engine=local -p x --class realtime --first-token 1s --period 100ms 2>/dev/null
+done
+is "$(ls "$jobs")" "" "  nor do twenty more"
 
 first=$(endless)
 second=$(endless)
