@@ -367,11 +367,11 @@ BN_INLINE void end_places(s32 *y, const vec *a, const vec *b, const u32 packing)
  * struct group; of whole columns that follow each other, memory as it lies.
  */
 BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32 block,
-				const bool listed)
+				const bool scattered)
 {
 	const u32 ahead = block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
 
-	if (listed) {
+	if (scattered) {
 		bn_for_each(j, COLUMNS_GROUP)
 			bn_prefetch(w + c->at[i + j + ahead] + block * BN_BLOCK_BYTES);
 		return;
@@ -388,7 +388,7 @@ BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32
  * No lane overflows: 512 products of 255 * 128 are 1.7e7.
  */
 BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 first, u32 end,
-			 const u32 packing, const bool listed)
+			 const u32 packing, const bool scattered)
 {
 	const u32 vectors = BN_BLOCK_BYTES / VEC_BYTES;
 	const u8 *w = p->w;
@@ -399,7 +399,7 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 		struct place_sums *sums = c->places;
 
 		for (u32 block = first; block < end; block++) {
-			prefetch_columns(c, w, i, block, listed);
+			prefetch_columns(c, w, i, block, scattered);
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
@@ -422,16 +422,16 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 	}
 }
 
-/* All blocks; what to prefetch behind the columns are those that follow. */
+/* All blocks; what to prefetch behind scattered columns are those that follow. */
 BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 n, u32 next,
-			     const u32 packing, const bool listed)
+			     const u32 packing, const bool scattered)
 {
-	for (u32 i = 0; i < COLUMNS_AHEAD; i++)
+	for (u32 i = 0; scattered && i < COLUMNS_AHEAD; i++)
 		c->at[n + i] = column_number(p, smaller(next + i, p->n + p->ahead - 1)) *
 			       p->line_bytes;
 	for (u32 first = 0; first < p->blocks; first += COLUMNS_BLOCKS)
 		columns_1(p, c, n, first, smaller(first + COLUMNS_BLOCKS, p->blocks), packing,
-			  listed);
+			  scattered);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -675,6 +675,7 @@ BN_INLINE void columns(const struct bn_product *p, const u32 packing)
 		listed = bn_round_up(n, unit);
 		list_columns(c, p, from, n, unit);
 		if (p->batch == 1) {
+			/* Not one stream: columns here and there, or some blocks of each */
 			if (p->index || p->blocks * BN_BLOCK_BYTES < p->line_bytes)
 				columns_alone(p, c, listed, from + n, packing, true);
 			else
