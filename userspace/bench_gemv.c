@@ -23,7 +23,7 @@ struct products {
 	struct bn_product product;	/* all but what a thread and a piece add to it */
 	uint64_t matrix_bytes, n_matrices;
 	uint32_t wanted, piece;		/* lines of a matrix, and of a call */
-	uint32_t *index;		/* of columns, or of rows here and there */
+	uint32_t *index;		/* of lines here and there; NULL: all */
 	struct room *rooms;
 	uint64_t next, done;		/* atomic: matrix to take, and how many there were */
 	uint64_t end_ns;
@@ -37,7 +37,10 @@ static uint64_t now_ns(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* As a step does it: rows that are all wanted are those of BN_PARTS parts at once. */
+/*
+ * As a step does it: of rows that are all wanted, those of BN_PARTS parts at once; of columns, one
+ * behind the other.
+ */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
 	struct bn_product q = p->product;
@@ -52,12 +55,17 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 		q.y = room->y + (p->shape->by_column ? 0 : at);
 		q.list = room->list ? room->list + at : NULL;
 		q.index = p->index ? p->index + at : NULL;
+		if (p->shape->by_column) {
+			if (!p->index) {
+				q.w = w + (size_t)at * q.line_bytes;
+				q.x = p->product.x + at;
+			}
+			p->ops->columns[p->shape->packing](&q);
+			continue;
+		}
 		for (uint32_t k = 0; !p->index && k < BN_PARTS; k++)
 			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
-		if (p->shape->by_column)
-			p->ops->columns[p->shape->packing](&q);
-		else
-			p->ops->linear[p->shape->packing](&q);
+		p->ops->linear[p->shape->packing](&q);
 	}
 }
 
@@ -103,7 +111,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	uint32_t lines = g->by_column ? g->cols : g->rows;
 	uint32_t line_bytes = bn_line_bytes(g->packing, weights);
 	size_t n_x = bn_cols_pad(g->cols), n_y = bn_cols_pad(g->rows);
-	bool listed = g->every > 1 || g->by_column, rows = listed && !g->by_column;
+	bool listed = g->every > 1, rows = listed && !g->by_column;
 	int8_t *x = zeroed(n_x);
 
 	*p = (struct products){
@@ -126,8 +134,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 		x[i] = i * 37 % 255 - 127;
 	/* somewhere in each group, so that no prefetcher of the CPU guesses it */
 	for (uint32_t i = 0; listed && i < p->wanted; i++)
-		p->index[i] = g->every > 1 ? i * g->every + i * 2654435761U / 65536 % g->every :
-			      i % BN_PARTS * (p->wanted / BN_PARTS) + i / BN_PARTS;
+		p->index[i] = i * g->every + i * 2654435761U / 65536 % g->every;
 	for (unsigned int t = 0; t < l->threads; t++) {
 		p->rooms[t].y = zeroed(n_y * sizeof(int32_t));
 		p->rooms[t].tmp = zeroed(BN_TMP_BYTES);
