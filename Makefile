@@ -129,7 +129,7 @@ $O/tests/checkasm/checkasm: $(patsubst %.c,$O/%.o,$(wildcard tests/checkasm/*.c)
 # SIMDe adds bytes as signed numbers that overflow: they shall wrap. Sanitized, they would compile for
 # minutes; the buffers' guard pages remain.
 emulated_cflags := $(bn-cflags-bn_avx2) -Wno-psabi -fwrapv $(if $(SAN),-fno-sanitize=all)
-emulated_objs := $(patsubst %,$O/emulated/%.o,bn_avxvnni bn_avx512vnni bn_amx bn_head_avxvnni bn_head_avx512vnni)
+emulated_objs := $(patsubst %,$O/emulated/%.o,bn_avxvnni bn_avx512vnni bn_avx512vbmi bn_amx bn_head_avxvnni bn_head_avx512vnni)
 $(emulated_objs): $O/emulated/%.o: kmod/core/x86/%.c $O/flags kmod/core/flags.mk
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)

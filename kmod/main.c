@@ -11,7 +11,7 @@
 
 static char *variant = "fastest";
 module_param(variant, charp, 0444);
-MODULE_PARM_DESC(variant, "SIMD variant: fastest, ref, avx2, avxvnni, avx512vnni");
+MODULE_PARM_DESC(variant, "SIMD variant: fastest, ref, avx2, avxvnni, avx512vnni, avx512vbmi");
 
 static char *cpus = "";
 module_param(cpus, charp, 0444);

@@ -64,7 +64,8 @@ static u32 __init cpu_mask(void)
 	if (os_saves(XSTATE_AVX512) && boot_cpu_has(X86_FEATURE_AVX512F) &&
 	    boot_cpu_has(X86_FEATURE_AVX512BW) && boot_cpu_has(X86_FEATURE_AVX512VL) &&
 	    boot_cpu_has(X86_FEATURE_AVX512DQ) && boot_cpu_has(X86_FEATURE_AVX512_VNNI))
-		mask |= BN_CPU_AVX512VNNI;
+		mask |= BN_CPU_AVX512VNNI |
+			(boot_cpu_has(X86_FEATURE_AVX512VBMI) ? BN_CPU_AVX512VBMI : 0);
 	return mask;
 }
 

@@ -39,7 +39,9 @@ static void check_module(struct doctor *d)
 /* Variants with the CPU flags that they need, fastest first; the kernel's rule. */
 static const char *fastest_variant(const char *flags)
 {
-	static const struct { const char *name, *needs[5]; } variants[] = {
+	static const struct { const char *name, *needs[6]; } variants[] = {
+		{ "avx512vbmi", { "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni",
+				  "avx512vbmi" } },
 		{ "avx512vnni", { "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni" } },
 		{ "avxvnni", { "avx2", "avx_vnni" } },
 		{ "avx2", { "avx2" } },
@@ -47,10 +49,10 @@ static const char *fastest_variant(const char *flags)
 	size_t have;
 
 	for (size_t v = 0; v < sizeof(variants) / sizeof(variants[0]); v++) {
-		for (have = 0; have < 5 && variants[v].needs[have]; have++)
+		for (have = 0; have < 6 && variants[v].needs[have]; have++)
 			if (!has_word(flags, variants[v].needs[have]))
 				break;
-		if (have == 5 || !variants[v].needs[have])
+		if (have == 6 || !variants[v].needs[have])
 			return variants[v].name;
 	}
 	return "ref";

@@ -32,7 +32,8 @@
 #define BN_CPU_AVX2		(1U << 0)	/* AVX2, F16C, and the OS saves ymm */
 #define BN_CPU_AVXVNNI		(1U << 1)	/* AVX-VNNI (vpdpbusd, VEX) */
 #define BN_CPU_AVX512VNNI	(1U << 2)	/* AVX512F, BW, VL, DQ, VNNI; the OS saves zmm */
-#define BN_CPU_AMX		(1U << 3)	/* AMX-TILE, AMX-INT8; this process may use them */
+#define BN_CPU_AVX512VBMI	(1U << 3)	/* AVX512-VBMI: vpermb */
+#define BN_CPU_AMX		(1U << 4)	/* AMX-TILE, AMX-INT8; this process may use them */
 
 #define BN_PARTS	4
 #define BN_FETCH_LINES	2
@@ -152,7 +153,7 @@ struct bn_attention {
 #define BN_HEAD_ROWS		64	/* whose largest lower bound head_lower() gives */
 
 struct bn_ops {
-	const char *name;	/* "ref", "avx2", "avxvnni", "avx512vnni", "amx" */
+	const char *name;	/* "ref", "avx2", "avxvnni", "avx512vnni", "avx512vbmi", "amx" */
 	u32 needs;		/* BN_CPU_* bits */
 	u32 macs_per_us;	/* rough speed of linear() with t2 and batch 1, for sizing pieces */
 	u32 batch_macs_per_us;	/* the same of large batches */

@@ -56,17 +56,19 @@ static float lanes_max(float *lane)
 /* The codes of a packed byte, of weights that are BN_BLOCK_BYTES apart. Returns how many */
 static inline u32 codes_of(u32 packing, u8 byte, s32 *codes)
 {
-	u32 fields = bn_block_cols(packing) / BN_BLOCK_BYTES, b = byte;
+	s32 rest = byte % 28;
 
-	for (u32 i = 0; i < fields; i++) {
-		if (packing == BN_T1) {
-			codes[i] = 3 * b >> 8;
-			b = 3 * b & 255;
-		} else {
-			codes[i] = b >> (2 * i) & 3;
-		}
+	if (packing == BN_T2) {
+		for (u32 i = 0; i < 4; i++)
+			codes[i] = byte >> (2 * i) & 3;
+		return 4;
 	}
-	return fields;
+	codes[0] = byte / 84;
+	codes[1] = byte / 28 % 3;
+	codes[2] = rest < 18 ? rest / 9 : 2;	/* the rest is 27 of a byte that no weights make */
+	codes[3] = (rest - 9 * codes[2]) / 3;
+	codes[4] = rest % 3;
+	return 5;
 }
 
 /* Number of the first weight of byte @i of a line */

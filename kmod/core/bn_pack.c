@@ -8,15 +8,15 @@
  * t2, 2 bits a weight: a block holds 256; bits 2i+1:2i of byte j are weight 64 * i + j.
  *
  * t1, 1.6 bits: a block holds 320; byte j holds the five weights 64 * i + j, i = 0 .. 4, as digits
- * of v = (((t0*3 + t1)*3 + t2)*3 + t3)*3 + t4, stored as b = ceil(v * 256 / 243): v / 243 as a
- * binary fraction. So the digits come out by multiplication alone: 3*b has the first one above bit
- * 7, and in its low 8 bits the fraction that has the others. Of any byte, also of the 13 that no
- * weights make, five digits of 0 .. 2 come out.
+ * t0 .. t4 of b = 28 * (3 * t0 + t1) + 9 * t2 + 3 * t3 + t4. In plain base 3 it would be 27: that
+ * 28 is seven fours makes the first two digits a function of the upper six bits of b alone, and
+ * vpermb looks up by six bits. Of the 13 bytes that no weights make digits come out that may be 3,
+ * as from any byte of t2.
  */
 #include "bn_image.h"
 
-#define T1_DIGITS	5
-#define T1_VALUES	243	/* 3^5 */
+/* What a digit of t1 counts */
+static const u8 t1_places[] = { 84, 28, 9, 3, 1 };
 
 static u32 code_at(const u8 *codes, u32 n, u32 at)
 {
@@ -34,11 +34,11 @@ static u8 pack_t2(const u8 *codes, u32 n, u32 at)
 
 static u8 pack_t1(const u8 *codes, u32 n, u32 at)
 {
-	u32 v = 0;
+	u32 byte = 0;
 
-	for (u32 i = 0; i < T1_DIGITS; i++)
-		v = 3 * v + code_at(codes, n, at + 64 * i);
-	return (v * 256 + T1_VALUES - 1) / T1_VALUES;
+	for (u32 i = 0; i < 5; i++)
+		byte += code_at(codes, n, at + 64 * i) * t1_places[i];
+	return byte;
 }
 
 void bn_pack_line(u32 packing, u8 *dst, const u8 *codes, u32 n)
@@ -49,22 +49,37 @@ void bn_pack_line(u32 packing, u8 *dst, const u8 *codes, u32 n)
 						    pack_t2(codes, n, at + j);
 }
 
-static u8 unpack(u32 packing, u8 byte, u32 place)
+static u8 unpack_t2(u8 byte, u32 place)
 {
-	u32 b = byte;
+	return byte >> (2 * place) & 3;
+}
 
-	if (packing == BN_T2)
-		return b >> (2 * place) & 3;
-	while (place--)
-		b = 3 * b & 255;
-	return 3 * b >> 8;
+static u8 unpack_t1(u8 byte, u32 place)
+{
+	u32 rest = byte % 28, third = rest < 18 ? rest / 9 : 2;
+
+	switch (place) {
+	case 0:
+		return byte / 84;
+	case 1:
+		return byte / 28 % 3;
+	case 2:
+		return third;
+	case 3:
+		return (rest - 9 * third) / 3;
+	default:
+		return rest % 3;
+	}
 }
 
 void bn_unpack_line(u32 packing, u8 *codes, const u8 *src, u32 n)
 {
 	u32 cols = bn_block_cols(packing);
 
-	for (u32 at = 0; at < n; at++)
-		codes[at] = unpack(packing, src[at / cols * BN_BLOCK_BYTES + at % BN_BLOCK_BYTES],
-				   at % cols / BN_BLOCK_BYTES);
+	for (u32 at = 0; at < n; at++) {
+		u8 byte = src[at / cols * BN_BLOCK_BYTES + at % BN_BLOCK_BYTES];
+		u32 place = at % cols / BN_BLOCK_BYTES;
+
+		codes[at] = packing == BN_T1 ? unpack_t1(byte, place) : unpack_t2(byte, place);
+	}
 }

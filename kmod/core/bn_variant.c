@@ -9,6 +9,7 @@ const struct bn_ops *const bn_variants[] = {
 	&bn_ops_avx2,
 	&bn_ops_avxvnni,
 	&bn_ops_avx512vnni,
+	&bn_ops_avx512vbmi,
 #ifndef __KERNEL__
 	&bn_ops_amx,
 #endif

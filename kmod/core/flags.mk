@@ -9,7 +9,7 @@ bn-core-objs := \
 	core/bn_selftest.o core/bn_sampler.o core/bn_step.o core/bn_step_plan.o core/bn_head.o \
 	core/bn_work.o core/bn_job.o core/bn_sched.o \
 	core/x86/bn_avx2.o core/x86/bn_avx2_linear.o core/x86/bn_avx2_columns.o \
-	core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o \
+	core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o core/x86/bn_avx512vbmi.o \
 	core/x86/bn_head_avx2.o core/x86/bn_head_avxvnni.o core/x86/bn_head_avx512vnni.o
 
 # Of userspace alone: kmod/README.md says why not of the module.
@@ -19,7 +19,7 @@ bn-user-objs := core/x86/bn_amx.o
 bn-float-objs := \
 	core/bn_float.o core/bn_ops_ref.o core/bn_selftest.o core/bn_sampler.o core/bn_step.o core/bn_head.o \
 	core/x86/bn_avx2.o core/x86/bn_avx2_linear.o core/x86/bn_avx2_columns.o \
-	core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o \
+	core/x86/bn_avxvnni.o core/x86/bn_avx512vnni.o core/x86/bn_avx512vbmi.o \
 	core/x86/bn_head_avx2.o core/x86/bn_head_avxvnni.o core/x86/bn_head_avx512vnni.o
 
 # User Mode Linux forbids builtins: each small memcpy() would be a call, and spill all vector registers.
@@ -34,4 +34,5 @@ bn-cflags-bn_head_avx2 = $(bn-cflags-bn_avx2)
 bn-cflags-bn_head_avxvnni = $(bn-cflags-bn_avxvnni)
 bn-cflags-bn_head_avx512vnni = $(bn-cflags-bn_avx512vnni)
 bn-cflags-bn_avx512vnni := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
-bn-cflags-bn_amx = $(bn-cflags-bn_avx512vnni) -mamx-tile -mamx-int8
+bn-cflags-bn_avx512vbmi = $(bn-cflags-bn_avx512vnni) -mavx512vbmi
+bn-cflags-bn_amx = $(bn-cflags-bn_avx512vbmi) -mamx-tile -mamx-int8

@@ -27,7 +27,7 @@
 #define EMULATED	0
 #endif
 
-#define EMULATED_CPU	(BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI | BN_CPU_AMX)
+#define EMULATED_CPU	(BN_CPU_AVXVNNI | BN_CPU_AVX512VNNI | BN_CPU_AVX512VBMI | BN_CPU_AMX)
 #define PATTERN		0xa5
 #define MARGIN		256	/* bytes of pattern that are looked at */
 

@@ -76,6 +76,14 @@ for at in 300000 1500000 3000000; do
 	like "$status" "^[01]$" "running it ends by itself"
 done
 
+# The digits of version 2 have another order: its images are refused, with what to do.
+for version in 2 200; do
+	cp good.image versioned
+	printf %b "\\x$(printf %x $version)" | dd of=versioned bs=1 seek=8 conv=notrunc status=none
+	fails 1 "version $version, this program reads 3" "an image of version $version" bitnetctl show versioned
+	like "$err" "$([ $version = 2 ] && echo 'bitnetctl pack' || echo 'later version')" "  with a hint"
+done
+
 fails 1 "nonexistent" "a file that is not there" bitnetctl run ./nonexistent -p x
 fails 1 "no file 'nonexistent', and no shared model" "a name that is not known" bitnetctl run nonexistent -p x
 fails 1 "." "a folder" bitnetctl show "$tmp/"

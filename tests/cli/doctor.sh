@@ -211,6 +211,8 @@ case_of "in use" variant warning "variant avx2, this CPU could do avxvnni .*kern
 case_of "half of AVX-512" variant ok "avx2" put proc/cpuinfo 'flags\t\t: avx2 avx512f avx512_vnni'
 case_of "all of AVX-512" variant warning "could do avx512vnni" \
 	put proc/cpuinfo 'flags\t\t: avx2 avx512f avx512bw avx512vl avx512dq avx512_vnni'
+case_of "and VBMI" variant warning "could do avx512vbmi" \
+	put proc/cpuinfo 'flags\t\t: avx2 avx512f avx512bw avx512vl avx512dq avx512vbmi avx512_vnni'
 case_of "an old CPU" variant ok "fastest variant of this CPU, ref" eval \
 	"put proc/cpuinfo 'flags\t\t: sse2'; put sys/kernel/debug/bitnet/variants 'variant\nref good 9 10 yes'"
 case_of "not told" variant ok "avx2" drop sys/kernel/debug

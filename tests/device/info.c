@@ -5,7 +5,8 @@
 
 static void check_info(const struct bitnet_info *info)
 {
-	static const char *const variants[] = { "ref", "avx2", "avxvnni", "avx512vnni" };
+	static const char *const variants[] = { "ref", "avx2", "avxvnni", "avx512vnni",
+						"avx512vbmi" };
 	const uint64_t features = BITNET_FEATURE_GENERATE | BITNET_FEATURE_SCORE |
 				  BITNET_FEATURE_LINEAR | BITNET_FEATURE_SHARED |
 				  BITNET_FEATURE_EVENTFD | BITNET_FEATURE_RUN;

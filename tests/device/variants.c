@@ -96,7 +96,8 @@ static void check(const char *variant, const char *cpus, uint64_t want[2])
 
 int main(void)
 {
-	static const char *const variants[] = { "ref", "avx2", "avxvnni", "avx512vnni" };
+	static const char *const variants[] = { "ref", "avx2", "avxvnni", "avx512vnni",
+						"avx512vbmi" };
 	const char *path = getenv("BITNET_MODULE");
 	char variant[32], cpus[64], policy[32], restore[160];
 	uint64_t want[2] = { 0, 0 };

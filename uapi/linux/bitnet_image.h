@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 #define BITNET_IMAGE_MAGIC	"BITNETIM"	/* 8 bytes, no NUL */
-#define BITNET_IMAGE_VERSION	2
+#define BITNET_IMAGE_VERSION	3
 #define BITNET_IMAGE_ALIGN	64		/* of each tensor and of each row */
 #define BITNET_IMAGE_PAGE	4096		/* the image's length is a multiple of it */
 
@@ -32,7 +32,7 @@
 #define BITNET_IMAGE_FMT_T2	4
 /*
  * 1.6 bits a weight: 64 bytes hold 320 weights; byte j holds weights 64*i + j of the 320, i = 0 ..
- * 4, as ceil(v * 256 / 243) with v = (((t0*3 + t1)*3 + t2)*3 + t3)*3 + t4 of the codes
+ * 4, as 28 * (3*t0 + t1) + 9*t2 + 3*t3 + t4 of the codes
  */
 #define BITNET_IMAGE_FMT_T1	5
 /* The same by column: what lies one behind the other are columns of @rows weights */

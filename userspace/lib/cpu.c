@@ -19,6 +19,7 @@
 /* leaf 7, subleaf 0, EBX, ECX and EDX; subleaf 1, EAX */
 #define CPU_AVX2	(1U << 5)
 #define CPU_AVX512	(1U << 16 | 1U << 17 | 1U << 30 | 1U << 31)	/* F, DQ, BW, VL */
+#define CPU_AVX512_VBMI	(1U << 1)
 #define CPU_AVX512_VNNI	(1U << 11)
 #define CPU_AMX		(1U << 24 | 1U << 25)				/* TILE, INT8 */
 #define CPU_AVX_VNNI	(1U << 4)
@@ -63,7 +64,7 @@ u32 bitnet_cpu_mask(void)
 		mask |= BN_CPU_AVXVNNI;
 	if ((saved & XCR0_ZMM) == XCR0_ZMM && (b & CPU_AVX512) == CPU_AVX512 &&
 	    (c & CPU_AVX512_VNNI))
-		mask |= BN_CPU_AVX512VNNI;
+		mask |= BN_CPU_AVX512VNNI | (c & CPU_AVX512_VBMI ? BN_CPU_AVX512VBMI : 0);
 	if ((saved & XCR0_TILES) == XCR0_TILES && (d & CPU_AMX) == CPU_AMX && may_use_tiles())
 		mask |= BN_CPU_AMX;
 	return mask;

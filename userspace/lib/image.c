@@ -80,14 +80,18 @@ int bitnet_image_parse(const void *base, uint64_t length, const char *what, stru
 	if (length < sizeof(hdr))
 		return bitnet_error_set(err, ENOEXEC, "%s: too short for a bitnet image", what);
 	memcpy(&hdr, base, sizeof(hdr));
+	if (!memcmp(hdr.magic, BITNET_IMAGE_MAGIC, sizeof(hdr.magic)) &&
+	    hdr.version != BITNET_IMAGE_VERSION) {
+		bitnet_error_set(err, ENOEXEC, "%s: image version %u, this program reads %u", what,
+				 hdr.version, BITNET_IMAGE_VERSION);
+		return bitnet_error_hint(err, hdr.version < BITNET_IMAGE_VERSION ?
+			"'bitnetctl pack' makes it anew from the GGUF file." :
+			"It was made by a later version of bitnetctl.");
+	}
 	switch (bn_image_check_header(&hdr, length)) {
 	case BN_OK:
 		break;
 	case BN_EMAGIC:
-		if (!memcmp(hdr.magic, BITNET_IMAGE_MAGIC, sizeof(hdr.magic)))
-			return bitnet_error_set(err, ENOEXEC,
-						"%s: image version %u, this library reads %u", what,
-						hdr.version, BITNET_IMAGE_VERSION);
 		return bitnet_error_set(err, ENOEXEC, "%s: not a bitnet image", what);
 	default:
 		return bitnet_error_set(
@@ -122,19 +126,19 @@ out:
 	return ret;
 }
 
-/* A byte that packing makes, by value: what five digits are packed to is the least that has them. */
+/* A byte that packing makes: t1 counts nine times 27 of 28, see bn_pack.c */
 static bool is_packed(uint32_t packing, uint8_t byte)
 {
 	if (packing == BN_T2)
 		return !(byte & byte >> 1 & 0x55);
-	return (byte * 243 / 256 * 256 + 242) / 243 == byte;
+	return byte < 9 * 28 && byte % 28 < 27;
 }
 
 static int check_matrix(const uint8_t *base, const struct bitnet_image_tensor *t,
 			struct bitnet_error *err)
 {
 	bool t1 = t->format == BITNET_IMAGE_FMT_T1 || t->format == BITNET_IMAGE_FMT_T1_COLUMNS;
-	const uint8_t zeros = t1 ? 128 : 0x55, *p = base + t->offset;
+	const uint8_t zeros = t1 ? 125 : 0x55, *p = base + t->offset;
 	bool some = false;
 	uint8_t good[256];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * bn_amx.c - AVX-512 with VNNI, but batches of products with AMX
+ * bn_amx.c - AVX-512 with VNNI and VBMI, but batches of products with AMX
  *
  * Of userspace only: see README.md about tiles in the kernel. Whoever may use it has asked the
  * kernel for the permission to.
@@ -8,6 +8,7 @@
 #ifndef __CHECKER__		/* sparse knows no intrinsics */
 
 #define AMX
+#define VBMI			/* all CPUs with AMX have it */
 #define MOST_X		32	/* two tiles of activations */
 #define QUADS		16	/* a tile of codes */
 #include "bn_zmm.h"
@@ -35,7 +36,7 @@ static void linear_t2(const struct bn_product *p)
 static void linear_t1(const struct bn_product *p)
 {
 	if (p->batch < LEAST) {
-		bn_linear_t1_avx512vnni(p);
+		bn_linear_t1_avx512vbmi(p);
 	} else {
 		linear_many(p, BN_T1);
 		_tile_release();
@@ -55,7 +56,7 @@ static void columns_t2(const struct bn_product *p)
 static void columns_t1(const struct bn_product *p)
 {
 	if (p->batch < LEAST) {
-		bn_columns_t1_avx512vnni(p);
+		bn_columns_t1_avx512vbmi(p);
 	} else {
 		columns(p, BN_T1);
 		_tile_release();
@@ -80,7 +81,7 @@ static void clear(void)
 
 const struct bn_ops bn_ops_amx = {
 	.name = "amx",
-	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI | BN_CPU_AMX,
+	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI | BN_CPU_AVX512VBMI | BN_CPU_AMX,
 	.macs_per_us = 60000,
 	.batch_macs_per_us = 1000000,
 	.linear = { [BN_T2] = linear_t2, [BN_T1] = linear_t1 },

@@ -9,6 +9,7 @@
 #define BN_AVX2_H
 
 #include "bn_quad.h"
+#include "bn_t1.h"
 
 #define BN_SUMS_16	40	/* sums of two products that are added in 16 bits, of 42 possible */
 
@@ -50,11 +51,6 @@ BN_INLINE __v8si load_once(const void *p)
 
 	asm("" : "+x" (v));
 	return v;
-}
-
-BN_INLINE __v8si bytes_of(u8 byte)
-{
-	return (__v8si)_mm256_set1_epi8((char)byte);
 }
 
 /* Line @i of those wanted, or the last one before @end */
@@ -106,60 +102,7 @@ BN_INLINE void prefetch_next(struct ahead *a)
 /* Codes of 32 bytes of t2: field @field of each */
 BN_INLINE __v8si field_of(__v8si packed, const u32 field)
 {
-	return (__v8si)_mm256_srli_epi16((__m256i)packed, (int)(2 * field)) & bytes_of(3);
-}
-
-/*
- * Codes of 32 bytes of t1, digit by digit
- *
- * In words, 9 * byte has the first two digits as a number of 0 .. 8 in its high byte, and in the
- * low byte the fraction that has the others (bn_pack.c). So bytes at even and at odd places are
- * multiplied apart, the high bytes brought together, and looked up twice: 16 operations for 160
- * weights. Comparing each digit's fraction with 86 and 171 would take 25 and more.
- */
-struct parts {
-	__v16hi even, odd;
-};
-
-BN_INLINE __v8si words_of(u16 word)
-{
-	return (__v8si)_mm256_set1_epi16((short)word);
-}
-
-BN_INLINE struct parts first_parts(__v8si packed)
-{
-	return (struct parts){ multiply(packed, words_of(9)), multiply(packed, words_of(9 << 8)) };
-}
-
-/* What is behind the digits of @p: two of them, or with 3 for @factor one */
-BN_INLINE struct parts next_parts(struct parts p, u16 factor)
-{
-	return (struct parts){
-		multiply((__v8si)p.even, words_of(factor)),
-		multiply((__v8si)p.odd, words_of(factor)),
-	};
-}
-
-/* The high bytes: two digits as a number, or one */
-BN_INLINE __v8si digits_of(struct parts p)
-{
-	return (__v8si)_mm256_blendv_epi8(_mm256_srli_epi16((__m256i)p.even, 8), (__m256i)p.odd,
-					  (__m256i)words_of(0xff00));
-}
-
-BN_INLINE __v8si look_up(__m128i table, __v8si at)
-{
-	return (__v8si)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), (__m256i)at);
-}
-
-BN_INLINE __v8si first_of(__v8si two)
-{
-	return look_up(_mm_setr_epi8(0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0), two);
-}
-
-BN_INLINE __v8si second_of(__v8si two)
-{
-	return look_up(_mm_setr_epi8(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0), two);
+	return shift_16(packed, (int)(2 * field)) & set_bytes(3);
 }
 
 #endif /* BN_AVX2_H */

@@ -128,19 +128,15 @@ BN_INLINE void quarter_t1(s32 *y, const struct scratch *s, u32 pairs, size_t at,
 		const struct pair *pair = s->pair + i;
 		__v8si first = load(pair->first + at), second = load(pair->second + at);
 		__v8si in = pair_of_x(s->x + 4 * i);
-		struct parts parts = first_parts(high ? high_bytes(first, second) :
-							low_bytes(first, second));
-		__v8si digits = digits_of(parts);
+		__v8si both = high ? high_bytes(first, second) : low_bytes(first, second);
 
 		if (!high)
 			prefetch_next(ahead);
-		sum0 = add_products(sum0, first_of(digits), in);
-		sum1 = add_products(sum1, second_of(digits), in);
-		parts = next_parts(parts, 9);
-		digits = digits_of(parts);
-		sum2 = add_products(sum2, first_of(digits), in);
-		sum3 = add_products(sum3, second_of(digits), in);
-		sum4 = add_products(sum4, digits_of(next_parts(parts, 3)), in);
+		sum0 = add_products(sum0, t1_digit(&both, 0), in);
+		sum1 = add_products(sum1, t1_digit(&both, 1), in);
+		sum2 = add_products(sum2, t1_digit(&both, 2), in);
+		sum3 = add_products(sum3, t1_digit(&both, 3), in);
+		sum4 = add_products(sum4, t1_digit(&both, 4), in);
 	}
 	add_to_outputs(y, sum0);
 	add_to_outputs(y + 64, sum1);
@@ -196,26 +192,14 @@ BN_INLINE void unpack(const u32 packing, struct scratch *s, u32 pairs, size_t at
 			__v8si second = load(pair->second + at + h);
 			__v8si low = low_bytes(first, second), high = high_bytes(first, second);
 
-			if (packing == BN_T1) {
-				struct parts l = first_parts(low), g = first_parts(high);
-
-				low = digits_of(l);
-				high = digits_of(g);
-				put_codes(codes, h, pairs, first_of(low), first_of(high));
-				put_codes(codes, h + 64, pairs, second_of(low), second_of(high));
-				l = next_parts(l, 9);
-				g = next_parts(g, 9);
-				low = digits_of(l);
-				high = digits_of(g);
-				put_codes(codes, h + 128, pairs, first_of(low), first_of(high));
-				put_codes(codes, h + 192, pairs, second_of(low), second_of(high));
-				put_codes(codes, h + 256, pairs, digits_of(next_parts(l, 3)),
-					  digits_of(next_parts(g, 3)));
-			} else {
+			if (packing == BN_T1)
+				bn_for_each(k, 5)
+					put_codes(codes, h + 64 * k, pairs, t1_digit(&low, k),
+						  t1_digit(&high, k));
+			else
 				bn_for_each(f, 4)
 					put_codes(codes, h + 64 * f, pairs, field_of(low, f),
 						  field_of(high, f));
-			}
 		}
 	}
 }

@@ -52,17 +52,10 @@ BN_INLINE __v16hi half_t2(__v16hi sum, const u8 *w, const s8 *x)
 
 BN_INLINE __v16hi half_t1(__v16hi sum, const u8 *w, const s8 *x)
 {
-	struct parts parts = first_parts(load(w));
-	__v8si digits = digits_of(parts);
+	__v8si packed = load(w);
 
-	sum = add_products(sum, first_of(digits), load(x));
-	sum = add_products(sum, second_of(digits), load(x + 64));
-	parts = next_parts(parts, 9);
-	digits = digits_of(parts);
-	sum = add_products(sum, first_of(digits), load(x + 128));
-	sum = add_products(sum, second_of(digits), load(x + 192));
-	digits = digits_of(next_parts(parts, 3));
-	sum = add_products(sum, digits, load(x + 256));
+	bn_for_each(k, 5)
+		sum = add_products(sum, t1_digit(&packed, k), load(x + 64 * k));
 	return sum;
 }
 
@@ -166,25 +159,6 @@ BN_INLINE void dot_lines(struct lines16 *sum, __v8si first, __v8si second, const
 	}
 }
 
-BN_INLINE void dot_half_t1(struct lines16 *sum, __v8si w0, __v8si w1, const s8 *x, size_t x_stride,
-			   const u32 batch)
-{
-	struct parts parts0 = first_parts(w0), parts1 = first_parts(w1);
-	__v8si d0 = digits_of(parts0), d1 = digits_of(parts1);
-
-	dot_lines(sum, first_of(d0), first_of(d1), x, x_stride, batch);
-	dot_lines(sum, second_of(d0), second_of(d1), x + 64, x_stride, batch);
-	parts0 = next_parts(parts0, 9);
-	parts1 = next_parts(parts1, 9);
-	d0 = digits_of(parts0);
-	d1 = digits_of(parts1);
-	dot_lines(sum, first_of(d0), first_of(d1), x + 128, x_stride, batch);
-	dot_lines(sum, second_of(d0), second_of(d1), x + 192, x_stride, batch);
-	d0 = digits_of(next_parts(parts0, 3));
-	d1 = digits_of(next_parts(parts1, 3));
-	dot_lines(sum, d0, d1, x + 256, x_stride, batch);
-}
-
 /* y[b] = sums - x_sum[b], or y[b] += sums where @x_sum is NULL */
 BN_INLINE void store_line(s32 *y, size_t y_stride, struct quad sum, const s32 *x_sum,
 			  const u32 batch)
@@ -221,7 +195,9 @@ BN_INLINE void some_rows_of_x(const u32 packing, const struct bn_product *p, con
 
 				prefetch_next(&ahead);
 				if (packing == BN_T1)
-					dot_half_t1(&part, v0, v1, x, stride, batch);
+					bn_for_each(k, 5)
+						dot_lines(&part, t1_digit(&v0, k), t1_digit(&v1, k),
+							  x + 64 * k, stride, batch);
 				else
 					bn_for_each(f, 4)
 						dot_lines(&part, field_of(v0, f), field_of(v1, f),
@@ -257,23 +233,14 @@ BN_INLINE void unpack(const u32 packing, u8 *codes, const u8 *w, u32 blocks, str
 	for (; blocks--; w += BN_BLOCK_BYTES) {
 		prefetch_next(ahead);
 		for (u32 h = 0; h < BN_BLOCK_BYTES; h += 32) {
-			if (packing == BN_T1) {
-				struct parts parts = first_parts(load(w + h));
-				__v8si digits = digits_of(parts);
+			__v8si packed = load(w + h);
 
-				put_codes(codes, h, first_of(digits));
-				put_codes(codes, h + 64, second_of(digits));
-				parts = next_parts(parts, 9);
-				digits = digits_of(parts);
-				put_codes(codes, h + 128, first_of(digits));
-				put_codes(codes, h + 192, second_of(digits));
-				put_codes(codes, h + 256, digits_of(next_parts(parts, 3)));
-			} else {
-				__v8si packed = load(w + h);
-
+			if (packing == BN_T1)
+				bn_for_each(k, 5)
+					put_codes(codes, h + 64 * k, t1_digit(&packed, k));
+			else
 				bn_for_each(f, 4)
 					put_codes(codes, h + 64 * f, field_of(packed, f));
-			}
 		}
 		codes += 2 * (packing == BN_T1 ? BN_T1_BLOCK_COLS : BN_T2_BLOCK_COLS);
 	}

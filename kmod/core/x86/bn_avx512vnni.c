@@ -12,8 +12,7 @@
 
 #define BATCH_GROUP	6	/* 4 x 6 sums, 4 codes, 1 x, 1 mask: 30 of 32 registers */
 
-#define FEW_ROWS	8	/* 2 x 8 sums, 2 packed, 2 codes, 1 x, 3 constants: 24 */
-#define FEW_TELESCOPED	2	/* 2 x 4 x 2 sums, 4 packed, 1 x: 21 */
+#define FEW_ROWS	8	/* 2 x 8 sums, 2 packed, 2 codes, 1 x, 10 constants: 31 */
 #define FEW_GROUP	2
 #define FEW_GROUP_4	4
 #include "bn_zmm.h"
@@ -162,12 +161,12 @@ void bn_linear_t2_avx512vnni(const struct bn_product *p)
 		linear_many(p, BN_T2);
 }
 
-void bn_linear_t1_avx512vnni(const struct bn_product *p)
+static void linear_t1(const struct bn_product *p)
 {
 	if (p->batch == 1)
 		linear_t1_1(p);
 	else if (p->batch <= FEW_ROWS)
-		linear_few(p, BN_T1);
+		linear_t1_few(p);
 	else
 		linear_many(p, BN_T1);
 }
@@ -177,7 +176,7 @@ void bn_columns_t2_avx512vnni(const struct bn_product *p)
 	columns(p, BN_T2);
 }
 
-void bn_columns_t1_avx512vnni(const struct bn_product *p)
+static void columns_t1(const struct bn_product *p)
 {
 	columns(p, BN_T1);
 }
@@ -210,8 +209,8 @@ const struct bn_ops bn_ops_avx512vnni = {
 	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI,
 	.macs_per_us = 60000,
 	.batch_macs_per_us = 300000,
-	.linear = { [BN_T2] = bn_linear_t2_avx512vnni, [BN_T1] = bn_linear_t1_avx512vnni },
-	.columns = { [BN_T2] = bn_columns_t2_avx512vnni, [BN_T1] = bn_columns_t1_avx512vnni },
+	.linear = { [BN_T2] = bn_linear_t2_avx512vnni, [BN_T1] = linear_t1 },
+	.columns = { [BN_T2] = bn_columns_t2_avx512vnni, [BN_T1] = columns_t1 },
 	.quantize = bn_quantize_avx512vnni,
 	.rmsnorm = bn_rmsnorm_avx512vnni,
 	.dequant = bn_dequant_avx512vnni,

@@ -7,7 +7,6 @@
 #define BATCH_GROUP	2
 
 #define FEW_ROWS	4	/* 2 x 4 sums, 2 packed, 2 codes, 1 x, 3 constants: 16 */
-#define FEW_TELESCOPED	2
 #define FEW_GROUP	2
 #define FEW_GROUP_4	2
 #include "bn_ymm.h"
@@ -117,7 +116,7 @@ static void linear_t1(const struct bn_product *p)
 	if (p->batch == 1)
 		linear_t1_1(p);
 	else if (p->batch <= FEW_ROWS)
-		linear_few(p, BN_T1);
+		linear_t1_few(p);
 	else
 		linear_many(p, BN_T1);
 }

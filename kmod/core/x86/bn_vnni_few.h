@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * bn_vnni_few.h - products of lines with few rows of activations, behind bn_vnni_ops.h
+ * bn_vnni_few.h - products of lines of t1 with few rows of activations, behind bn_vnni_ops.h
  *
  * The including file has defined FEW_ROWS: with how many rows of activations, times FEW_GROUP
- * lines, sums fill the registers; FEW_GROUP_4: how many lines with up to four rows; and
- * FEW_TELESCOPED: up to how many rows t1 is telescoped, which takes two sums for each.
+ * lines, sums fill the registers; and FEW_GROUP_4: how many lines with up to four rows.
  */
 
 /* The sums of two lines with row @b of activations, which are in the lower half of @sums */
@@ -46,19 +45,14 @@ BN_INLINE void add_few(vec *sum, const vec *codes, const s8 *x, size_t x_stride,
 
 /*
  * Rows [@b, @b + @rows) of activations with @group lines at a time: codes are made in registers and
- * multiplied as they lie, or those of t1 telescoped. That transposes nothing, but lanes have to be
- * added up for each line. No lane overflows: as rows_t1() and linear_rows().
+ * multiplied as they lie. That transposes nothing, but lanes have to be added up for each line.
  */
-BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 group,
-		   const u32 packing)
+BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 group)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
 	const size_t step = ahead_step(group, p->list);
-	const bool telescoped = packing == BN_T1 && rows <= FEW_TELESCOPED;
-	const u32 shift = telescoped ? 0 : code_shift(packing);
 
 	for (u32 r = 0; r < p->n; r += group) {
-		vec rest[FEW_GROUP_4 * FEW_TELESCOPED] BN_UNINIT;
 		vec sum[FEW_GROUP * FEW_ROWS] BN_UNINIT;
 		const s8 *x = p->x + b * p->x_stride;
 		const u8 *w[4], *next[4];
@@ -67,11 +61,8 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 			w[g] = line(p, r + g, p->n);
 			next[g] = ahead_of(p, r, g, p->list);
 		}
-		bn_for_each(i, group * rows) {
+		bn_for_each(i, group * rows)
 			sum[i] = (vec){ 0 };
-			if (telescoped)
-				rest[i] = (vec){ 0 };
-		}
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
 			bn_for_each(g, group)
 				bn_prefetch(next[g] + at * step);
@@ -80,50 +71,35 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 
 				bn_for_each(g, group)
 					packed[g] = load(w[g] + at + part * VEC_BYTES);
-				bn_for_each(k, places(packing)) {
+				bn_for_each(k, 5) {
 					const s8 *in = x + part * VEC_BYTES + 64 * k;
 
 					bn_for_each(g, group)
-						codes[g] = telescoped ? packed[g] :
-							   unpack(&packed[g], k, packing);
+						codes[g] = t1_digit(&packed[g], k);
 					add_few(sum, codes, in, p->x_stride, rows, group);
-					if (!telescoped)
-						continue;
-					bn_for_each(g, group)
-						packed[g] = times3(packed[g]);
-					add_few(rest, packed, in, p->x_stride, rows, group);
 				}
 			}
-			x += bn_block_cols(packing);
+			x += BN_T1_BLOCK_COLS;
 		}
-		if (telescoped)
-			bn_for_each(i, group * rows)
-				sum[i] = untelescope(sum[i], rest[i]);
 		bn_for_each(i, (group * rows + 3) / 4) {
 			const vec *v = sum + 4 * i, *last = sum + group * rows - 2;
 			const vec *second = v < last ? v + 2 : v;
 			struct quad q = { v[0], v[1], second[0], second[1] };
 
-			store_few(p, _mm_srai_epi32(quad_sums(q), shift), r, b + 4 * i / group,
-				  b + rows - 1, group);
+			store_few(p, quad_sums(q), r, b + 4 * i / group, b + rows - 1, group);
 		}
 	}
 }
 
-#define FEW(rows, group)						\
-BN_NOINLINE void few_t2_##rows(const struct bn_product *p, u32 b)	\
-{									\
-	few(p, b, rows, group, BN_T2);					\
-}									\
-									\
-BN_NOINLINE void few_t1_##rows(const struct bn_product *p, u32 b)	\
-{									\
-	few(p, b, rows, group, BN_T1);					\
+#define FEW(rows, group)					\
+BN_NOINLINE void few_##rows(const struct bn_product *p, u32 b)	\
+{								\
+	few(p, b, rows, group);					\
 }
 
-#define FEW_CASE(rows)							\
-	case rows:							\
-		packing == BN_T1 ? few_t1_##rows(p, b) : few_t2_##rows(p, b);	\
+#define FEW_CASE(rows)						\
+	case rows:						\
+		few_##rows(p, b);				\
 		break
 
 FEW(2, FEW_GROUP_4)
@@ -137,7 +113,7 @@ FEW(8, FEW_GROUP)
 #endif
 
 /* Batches of two and more that are too small for unpacking to memory to pay */
-BN_INLINE void linear_few(const struct bn_product *p, const u32 packing)
+static void linear_t1_few(const struct bn_product *p)
 {
 	u32 rows;
 

@@ -4,9 +4,9 @@
  */
 
 BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows,
-			const enum codes kind)
+			const bool packed)
 {
-	u8 *codes = t->codes;
+	const u8 *codes = t->codes;
 	const s8 *x = t->x;
 	const size_t x_stride = t->x_stride, step = t->step, part = t->part;
 	const u8 *next = t->next;
@@ -25,12 +25,9 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows,
 			vec first = load(codes);
 			vec second = vectors > 1 ? load(codes + VEC_BYTES) : first;
 
-			if (kind == CODES_TRIPLED) {
-				store(codes, times3(first));
-				store(codes + VEC_BYTES, times3(second));
-			} else if (kind == CODES_MASKED) {
-				first &= t->mask;
-				second &= t->mask;
+			if (packed) {
+				first = take(first, t->taken);
+				second = take(second, t->taken);
 			}
 			if (k == 0 || rows <= FETCH_ROWS)
 				bn_prefetch_2nd(next + k * part);
@@ -57,22 +54,17 @@ BN_INLINE void multiply(const struct tile *t, const u32 vectors, const u32 rows,
 #define MULTIPLY(rows)								\
 BN_NOINLINE void multiply_1x##rows(const struct tile *t)			\
 {										\
-	multiply(t, 1, rows, CODES_READY);					\
+	multiply(t, 1, rows, false);						\
 }										\
 										\
 BN_NOINLINE void multiply_2x##rows(const struct tile *t)			\
 {										\
-	multiply(t, 2, rows, CODES_READY);					\
+	multiply(t, 2, rows, false);						\
 }										\
 										\
-BN_NOINLINE void multiply_tripled_##rows(const struct tile *t)			\
+BN_NOINLINE void multiply_packed_##rows(const struct tile *t)			\
 {										\
-	multiply(t, 2, rows, CODES_TRIPLED);					\
-}										\
-										\
-BN_NOINLINE void multiply_masked_##rows(const struct tile *t)			\
-{										\
-	multiply(t, 2, rows, CODES_MASKED);					\
+	multiply(t, 2, rows, true);						\
 }
 
 MULTIPLY(1)
@@ -92,8 +84,7 @@ MULTIPLY(12)
 
 #define MULTIPLY_CASE(rows)							\
 	case rows:								\
-		t->kind == CODES_TRIPLED ? multiply_tripled_##rows(t) :		\
-		t->kind == CODES_MASKED ? multiply_masked_##rows(t) :		\
+		t->packed ? multiply_packed_##rows(t) :				\
 		vectors > 1 ? multiply_2x##rows(t) : multiply_1x##rows(t);	\
 		break
 

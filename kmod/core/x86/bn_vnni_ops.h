@@ -7,19 +7,17 @@
  * of outputs, fill the registers with sums; QUADS: of how many quads of activations at a time
  * multiply_tile() computes the products. With AMX defined it does so by tiles.
  *
- * Codes need not be shifted down: a field that stands 2i bits up is 4^i times too large as an
+ * Codes of t2 need not be shifted down: a field that stands 2i bits up is 4^i times too large as an
  * unsigned byte (at most 192), and so is its sum, which is divided exactly at the end, as no lane
  * overflows.
- *
- * t1 by telescoping. Let b_0 be a packed byte and b_k+1 = 3 * b_k mod 256: the digit t_k is what
- * the remainder drops, so 256 * t_k = 3 * b_k - b_k+1, and no digit need be extracted: the sum of
- * t_k * x_k is (3 * A - B) / 256, A being the sum of b_k * x_k and B that of b_k+1 * x_k.
  *
  * Batches. What vpdpbusd adds up in a lane are four products, of four consecutive activations (or
  * four columns) with the weights of one output. So codes are laid out by quads of activations,
  * and within a quad by outputs: a vector of codes times four activations, broadcast, adds to a
  * vector of outputs, and there is nothing to add up across lanes.
  */
+
+#include "bn_t1.h"
 
 #define LANES		(VEC_BYTES / 4)		/* outputs of a vector of sums */
 #define LINEAR_ROWS	(2 * LANES)		/* lines whose codes are unpacked at once */
@@ -31,11 +29,6 @@
 #define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
 #define COLUMNS_UNIT	(QUADS > 4 ? 4 * QUADS : 16)	/* in batches, their number is a multiple */
 #define COLUMNS_GROUP	8			/* columns that share loads and stores of sums */
-
-BN_INLINE vec shift_16(vec v, int by)
-{
-	return (vec)((words)v >> by);
-}
 
 /* Digits or fields of a byte */
 BN_INLINE u32 places(const u32 packing)
@@ -168,58 +161,36 @@ BN_INLINE void prefetch_group(const struct group *g, size_t at, const enum bn_or
 
 /* ---- linear, t1, one row of activations ------------------------------------------------------ */
 
-BN_INLINE vec times3(vec b)
+BN_INLINE struct quad quad_digits(struct quad *packed, const u32 k)
 {
-#ifdef __clang__	/* which would make 9 * b, 27 * b ... of the first, with shifts and masks */
-	asm volatile("" : "+v" (b));
-#endif
-	return add_bytes(add_bytes(b, b), b);
+	return (struct quad){
+		t1_digit(&packed->a, k), t1_digit(&packed->b, k),
+		t1_digit(&packed->c, k), t1_digit(&packed->d, k),
+	};
 }
 
-BN_INLINE struct quad quad_times3(struct quad q)
-{
-	return (struct quad){ times3(q.a), times3(q.b), times3(q.c), times3(q.d) };
-}
-
-/* (3a - b) / 256, which leaves no rest */
-BN_INLINE vec untelescope(vec a, vec b)
-{
-	return (a + a + a - b) >> 8;
-}
-
-/*
- * No lane overflows: a row has at most 103 blocks (32960 columns), of each of which a lane gets
- * four products of five digits, twice that with vectors of 32 bytes: 4120 products of 255 * 128
- * at most. That is 1.35e8, and 3A - B less than four times as much.
- */
 BN_INLINE void rows_t1(const struct bn_product *p, const enum bn_order order)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
 		const struct group g = group_at(p, r, order);
-		struct quad a = quad_zero(), b = a;
+		struct quad sum = quad_zero();
 		const s8 *x = p->x;
 
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
 			prefetch_group(&g, at, order);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
-				struct quad digits = quad_load(&g.row, at + part * VEC_BYTES);
+				struct quad packed = quad_load(&g.row, at + part * VEC_BYTES);
 				const s8 *in = x + part * VEC_BYTES;
 
-				bn_for_each(k, 5) {
-					a = quad_dot(a, digits, load(in + 64 * k));
-					digits = quad_times3(digits);
-					b = quad_dot(b, digits, load(in + 64 * k));
-				}
+				bn_for_each(k, 5)
+					sum = quad_dot(sum, quad_digits(&packed, k),
+						       load(in + 64 * k));
 			}
 			x += BN_T1_BLOCK_COLS;
 		}
-		a = (struct quad){
-			untelescope(a.a, b.a), untelescope(a.b, b.b),
-			untelescope(a.c, b.c), untelescope(a.d, b.d),
-		};
-		bn_store_group(p->y + r, quad_sums(a), *p->x_sum, p->n - r);
+		bn_store_group(p->y + r, quad_sums(sum), *p->x_sum, p->n - r);
 	}
 }
 
@@ -237,11 +208,10 @@ struct pair {
 
 /*
  * struct place_sums - those of a vector of packed bytes, interleaved as interleave() does it: low
- * and high ones, and of either two vectors. For t1 six sums make five: sum k of digit k, and of
- * the remainder before it.
+ * and high ones, and of either two vectors
  */
 struct place_sums {
-	vec a[2][6], b[2][6];
+	vec a[2][5], b[2][5];
 };
 
 /*
@@ -253,7 +223,7 @@ struct place_sums {
  * @next, @next_block, @end: columns that come behind those listed, of which the blocks from this
  *		one on are still to be fetched
  * @share:	blocks to fetch with each product
- * @sums:	of a tile, and of the one before
+ * @sums:	of a tile
  * @packed, @codes: of two vectors of outputs, those of a place at a time
  * @places:	of one row of activations: the sums of each place of some blocks
  */
@@ -264,7 +234,7 @@ struct columns {
 	u32 configured;
 	u32 next, next_block, end, share;
 	s8 x[BN_MAX_ROWS][COLUMNS_MOST];
-	vec sums[2][2 * MOST_X];
+	vec sums[2 * MOST_X];
 	union {
 		struct {
 			struct pair packed[COLUMNS_BATCH / 4], codes[COLUMNS_BATCH / 4];
@@ -323,24 +293,17 @@ BN_INLINE struct pair interleave_at(const u8 *w, const u32 *at, const bool high)
 			  high);
 }
 
-/* The @k'th place of packed bytes; those of t1, one after the other, destroy them */
-BN_INLINE vec place_of(vec *packed, u32 k, const u32 packing)
+/* What is multiplied for the @k'th place of packed bytes: of t2 as it stands in them */
+BN_INLINE vec place_of(vec *packed, const u32 k, const u32 packing)
 {
-	vec b = *packed;
-
-	if (packing == BN_T2)
-		return b & mask_of_field(k);
-	*packed = times3(b);
-	return b;
+	return packing == BN_T1 ? t1_part(packed, k) : *packed & mask_of_field(k);
 }
 
 /* The places of the vectors of two quads of columns, multiplied with their activations */
 BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair second, vec y,
 			  const u32 packing)
 {
-	const u32 sums = packing == BN_T1 ? 6 : 4;
-
-	bn_for_each(k, sums) {
+	bn_for_each(k, places(packing)) {
 		vec c = dot(a[k], place_of(&first.a, k, packing), x);
 		vec d = dot(b[k], place_of(&first.b, k, packing), x);
 
@@ -353,11 +316,10 @@ BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair 
 BN_INLINE void end_places(s32 *y, const vec *a, const vec *b, const u32 packing)
 {
 	bn_for_each(k, places(packing)) {
-		if (packing == BN_T2)
-			add_pair(y + 64 * k, a[k] >> 2 * k, b[k] >> 2 * k);
+		if (packing == BN_T1)
+			add_pair(y + 64 * k, t1_sum(a, k), t1_sum(b, k));
 		else
-			add_pair(y + 64 * k, untelescope(a[k], a[k + 1]),
-				 untelescope(b[k], b[k + 1]));
+			add_pair(y + 64 * k, a[k] >> 2 * k, b[k] >> 2 * k);
 	}
 }
 
@@ -385,7 +347,7 @@ BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32
  * One row of activations, blocks [first, end): column after column, as they lie in memory, some at
  * a time, the sums being in the first-level cache.
  *
- * No lane overflows: 512 products of 255 * 128 are 1.7e7.
+ * No lane overflows: 512 products of 192 * 128 are 1.3e7.
  */
 BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u32 first, u32 end,
 			 const u32 packing, const bool scattered)
@@ -437,16 +399,10 @@ BN_INLINE void columns_alone(const struct bn_product *p, struct columns *c, u32 
 /* ---- batches --------------------------------------------------------------------------------- */
 
 /*
- * What else becomes of codes: nothing; of packed bytes of t1, three times themselves, for the next
- * place; or of packed bytes of t2, those of one field are multiplied. The latter two of two vectors
- */
-enum codes { CODES_READY, CODES_TRIPLED, CODES_MASKED };
-
-/*
  * struct tile - a product of codes with some rows of activations
  * @sums:	for each row of activations, a vector of sums for each vector of codes
  * @codes:	by quad of activations
- * @kind, @mask: see enum codes
+ * @packed, @taken: of two vectors: they are yet to be taken out of what is there, see take()
  * @x:		first activation of the first row
  * @quads:	of activations, a multiple of four
  * @add:	to what is in @sums
@@ -458,8 +414,8 @@ enum codes { CODES_READY, CODES_TRIPLED, CODES_MASKED };
 struct tile {
 	vec *sums;
 	u8 *codes;
-	enum codes kind;
-	vec mask;
+	bool packed;
+	vec taken;
 	const s8 *x;
 	size_t x_stride;
 	u32 quads;
@@ -482,41 +438,31 @@ BN_INLINE void fetch_next(struct tile *t, const u8 *next, size_t bytes, u32 quad
 	t->step = times((u32)bytes / parts, quads);
 }
 
+/* Codes of one place, for columns_part_few(): with VBMI of t1 by a table, else of t2 by a mask */
+BN_INLINE vec take(vec packed, vec taken)
+{
+#ifdef VBMI
+	return look_up_64(taken, packed);
+#else
+	return packed & taken;
+#endif
+}
+
 #ifdef AMX
 #include "bn_amx_multiply.h"
 #else
 #include "bn_vnni_multiply.h"
 #endif
 
-/*
- * The codes of t1's first digit, 64 times too large. 3 * b / 256 is what stands in the upper two
- * bits of 3 * b / 4, which two averages make; these round up, which one less before them undoes.
- */
-BN_INLINE vec digit_64(vec b)
-{
-	const vec zero = { 0 };
-	vec less = subtract_bytes(b, set_bytes(1));
-
-	return average_bytes(less, average_bytes(less, zero)) & set_bytes((char)0xc0);
-}
-
-/* Codes that unpack() makes are so many times too large, as a shift */
-BN_INLINE u32 code_shift(const u32 packing)
-{
-	return packing == BN_T1 ? 6 : 0;
-}
-
 /* Codes of place @k, the places before it having been asked for; destroys @packed */
-BN_INLINE vec unpack(vec *packed, u32 k, const u32 packing)
+BN_INLINE vec unpack(vec *packed, const u32 k, const u32 packing)
 {
 	vec b = *packed;
 
-	if (packing == BN_T2) {
-		*packed = shift_16(b, 2);
-		return b & set_bytes(3);
-	}
-	*packed = times3(b);
-	return digit_64(b);
+	if (packing == BN_T1)
+		return t1_digit(packed, k);
+	*packed = shift_16(b, 2);
+	return b & set_bytes(3);
 }
 
 /*
@@ -535,7 +481,7 @@ BN_INLINE void interleave_columns(struct columns *c, u32 n, const u8 *w, const b
 }
 
 /* Codes of place @k of what is interleaved */
-BN_INLINE void unpack_columns(struct columns *c, u32 n, u32 k, const u32 packing)
+BN_INLINE void unpack_place(struct columns *c, u32 n, const u32 k, const u32 packing)
 {
 	for (u32 i = 0; i < n / 4; i++) {
 		struct pair packed = c->packed[i];
@@ -545,6 +491,13 @@ BN_INLINE void unpack_columns(struct columns *c, u32 n, u32 k, const u32 packing
 		};
 		c->packed[i] = packed;
 	}
+}
+
+BN_INLINE void unpack_columns(struct columns *c, u32 n, u32 k, const u32 packing)
+{
+	bn_for_each(place, places(packing))
+		if (place == k)
+			unpack_place(c, n, place, packing);
 }
 
 /*
@@ -580,7 +533,7 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 			    s32 *y, const u32 packing, const bool high)
 {
 	struct tile t = {
-		.sums = c->sums[0], .codes = (u8 *)c->codes, .x_stride = c->in_stride,
+		.sums = c->sums, .codes = (u8 *)c->codes, .x_stride = c->in_stride,
 		.quads = n / 4, .next = (const u8 *)c->codes, .configured = &c->configured,
 	};
 	u32 rows;
@@ -594,53 +547,68 @@ BN_INLINE void columns_part(const struct bn_product *p, struct columns *c, u32 n
 			fetch(c, p);
 			multiply_tile(&t, 2, rows);
 			for (u32 r = 0; r < rows; r++)
-				add_both(y + (b + r) * p->y_stride + 64 * k,
-					 t.sums[2 * r] >> code_shift(packing),
-					 t.sums[2 * r + 1] >> code_shift(packing));
+				add_both(y + (b + r) * p->y_stride + 64 * k, t.sums[2 * r],
+					 t.sums[2 * r + 1]);
 		}
 	}
 }
 
-#ifndef AMX
 /*
  * The same for as few rows of activations as one tile takes. For them, making codes would take as
- * long as multiplying: they are multiplied as they are packed, as add_places() does it. So t1 takes
- * six products for five digits.
+ * long as multiplying: they are taken out of packed bytes on the way. That is done for one packing,
+ * since the other's way would be as much code again.
  */
-BN_INLINE void columns_part_few(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
-				s32 *y, const u32 packing, const bool high)
+#ifdef VBMI
+#define TAKEN		BN_T1
+
+/* Of t1 first out of bytes that tell two digits, which are where columns_part() has its codes. */
+BN_INLINE void put_packed(struct columns *c, u32 i, struct pair b)
 {
-	const vec *before = c->sums[0];
-	struct tile t = {
-		.codes = (u8 *)c->packed, .x = c->in, .x_stride = c->in_stride, .quads = n / 4,
-		.next = (const u8 *)c->packed,
-		.kind = packing == BN_T1 ? CODES_TRIPLED : CODES_MASKED,
-	};
+	c->codes[i] = (struct pair){ t1_quarter(b.a), t1_quarter(b.b) };
+	c->packed[i] = (struct pair){ t1_rest(b.a), t1_rest(b.b) };
+}
 
-	for (u32 i = 0; i < n; i += 4)
-		c->packed[i / 4] = interleave_at(w, c->at + i, high);
-	for (u32 k = 0; k < (packing == BN_T1 ? 6 : 4); k++) {
-		t.sums = c->sums[k % 2];
-		fetch(c, p);
-		if (packing == BN_T2)
-			t.mask = mask_of_field(k);
-		else if (k == 5)
-			t.kind = CODES_READY;
-		multiply_tile(&t, 2, p->batch);
-		for (u32 b = 0; b < p->batch; b++) {
-			const vec *sums = t.sums + 2 * b, *last = before + 2 * b;
-			s32 *to = y + b * p->y_stride + 64 * k;
+BN_INLINE void take_place(struct tile *t, struct columns *c, u32 k)
+{
+	t->codes = (u8 *)(k < 2 ? c->codes : c->packed);
+	t->taken = t1_table(k);
+}
+#else
+#define TAKEN		BN_T2
 
-			if (packing == BN_T2)
-				add_pair(to, sums[0] >> 2 * k, sums[1] >> 2 * k);
-			else if (k)
-				add_pair(to - 64, untelescope(last[0], sums[0]),
-					 untelescope(last[1], sums[1]));
-		}
-		before = t.sums;
-	}
+BN_INLINE void put_packed(struct columns *c, u32 i, struct pair b)
+{
+	c->packed[i] = b;
+}
+
+BN_INLINE void take_place(struct tile *t, struct columns *c, u32 k)
+{
+	t->codes = (u8 *)c->packed;
+	t->taken = mask_of_field(k);
 }
 #endif
+
+BN_INLINE void columns_part_few(const struct bn_product *p, struct columns *c, u32 n, const u8 *w,
+				s32 *y, const bool high)
+{
+	struct tile t = {
+		.sums = c->sums, .x = c->in, .x_stride = c->in_stride, .quads = n / 4,
+		.next = (const u8 *)c->packed, .packed = true,
+	};
+
+	for (u32 i = 0; i < n / 4; i++)
+		put_packed(c, i, interleave_at(w, c->at + 4 * i, high));
+	for (u32 k = 0; k < places(TAKEN); k++) {
+		const u32 shift = TAKEN == BN_T2 ? 2 * k : 0;
+
+		take_place(&t, c, k);
+		fetch(c, p);
+		multiply_tile(&t, 2, p->batch);
+		for (u32 b = 0; b < p->batch; b++)
+			add_pair(y + b * p->y_stride + 64 * k, t.sums[2 * b] >> shift,
+				 t.sums[2 * b + 1] >> shift);
+	}
+}
 
 BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n, u32 block,
 			    const u32 packing)
@@ -649,13 +617,11 @@ BN_INLINE void columns_many(const struct bn_product *p, struct columns *c, u32 n
 	s32 *y = p->y + block * bn_block_cols(packing);
 
 	for (u32 part = 0; part < BN_BLOCK_BYTES; part += VEC_BYTES) {
-#ifndef AMX
-		if (p->batch <= MOST_X) {
-			columns_part_few(p, c, n, w + part, y + part, packing, false);
-			columns_part_few(p, c, n, w + part, y + part + 8, packing, true);
+		if (QUADS == 1 && packing == TAKEN && p->batch <= MOST_X) {
+			columns_part_few(p, c, n, w + part, y + part, false);
+			columns_part_few(p, c, n, w + part, y + part + 8, true);
 			continue;
 		}
-#endif
 		columns_part(p, c, n, w + part, y + part, packing, false);
 		columns_part(p, c, n, w + part, y + part + VEC_BYTES / 2, packing, true);
 	}
@@ -742,16 +708,14 @@ BN_INLINE void fetch_lines(struct tile *t, const struct bn_product *p, u32 r, u3
 }
 
 /* Sums of lines [r, r + LANES * @vectors), which are complete, to the results */
-BN_INLINE void store_lines(const struct bn_product *p, const vec *sums, u32 r, u32 vectors,
-			   const u32 packing)
+BN_INLINE void store_lines(const struct bn_product *p, const vec *sums, u32 r, u32 vectors)
 {
 	for (u32 b = 0; b < p->batch; b++, sums += vectors) {
 		s32 *y = p->y + b * p->y_stride + r;
 
-		store_sums(y, sums[0] >> code_shift(packing), p->n - r, p->x_sum[b]);
+		store_sums(y, sums[0], p->n - r, p->x_sum[b]);
 		if (vectors > 1)
-			store_sums(y + LANES, sums[1] >> code_shift(packing), p->n - r - LANES,
-				   p->x_sum[b]);
+			store_sums(y + LANES, sums[1], p->n - r - LANES, p->x_sum[b]);
 	}
 }
 
@@ -766,7 +730,7 @@ BN_INLINE void prefetch_results(const struct bn_product *p, u32 r, u32 b, u32 ro
 /*
  * Lines [r, r + LINEAR_ROWS) with all activations, in pieces of blocks whose codes fit the
  * first-level cache. Each piece of codes is unpacked once and serves the whole batch. No lane
- * overflows: 32960 products of 192 * 128 are 8.1e8.
+ * overflows: 32960 products of 3 * 128 are 1.3e7.
  */
 BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, u32 *configured,
 			   const u32 packing)
@@ -799,7 +763,7 @@ BN_INLINE void linear_rows(const struct bn_product *p, u32 r, u32 vectors, u32 *
 			t.next += t.quads * t.step;
 		}
 	}
-	store_lines(p, tile->sums, r, vectors, packing);
+	store_lines(p, tile->sums, r, vectors);
 }
 
 BN_INLINE void linear_many(const struct bn_product *p, const u32 packing)

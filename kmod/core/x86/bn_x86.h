@@ -7,7 +7,8 @@
 
 #include "../bn_ops.h"
 
-extern const struct bn_ops bn_ops_avx2, bn_ops_avxvnni, bn_ops_avx512vnni, bn_ops_amx;
+extern const struct bn_ops bn_ops_avx2, bn_ops_avxvnni, bn_ops_avx512vnni, bn_ops_avx512vbmi,
+			   bn_ops_amx;
 
 /* Of the reference, for what a variant has no better way to do */
 void bn_linear_t2_ref(const struct bn_product *p);
@@ -15,7 +16,10 @@ void bn_linear_t1_ref(const struct bn_product *p);
 void bn_columns_t2_ref(const struct bn_product *p);
 void bn_columns_t1_ref(const struct bn_product *p);
 
-/* Operations that more than one variant uses: "avxvnni" is AVX2 but for products, "amx" AVX-512 */
+/*
+ * Operations that more than one variant uses: "avxvnni" is AVX2 but for products, "avx512vbmi" and
+ * "amx" are "avx512vnni" but for some products
+ */
 #define BN_SHARED_OPS(isa)									\
 void bn_quantize_##isa(s8 *q, s32 *sum, float *inv, const float *x, u32 n_pad);			\
 void bn_rmsnorm_##isa(float *y, const float *x, const float *g, u32 n, u32 n_pad,		\
@@ -40,9 +44,9 @@ BN_SHARED_OPS(avx2);
 BN_SHARED_OPS(avx512vnni);
 
 void bn_linear_t2_avx512vnni(const struct bn_product *p);
-void bn_linear_t1_avx512vnni(const struct bn_product *p);
 void bn_columns_t2_avx512vnni(const struct bn_product *p);
-void bn_columns_t1_avx512vnni(const struct bn_product *p);
+void bn_linear_t1_avx512vbmi(const struct bn_product *p);
+void bn_columns_t1_avx512vbmi(const struct bn_product *p);
 
 /* bn_head_*.c: the integer part of the head */
 void bn_head_quantize_avx2(void *q, float *step, float *l1, const float *x, u32 n_pad);

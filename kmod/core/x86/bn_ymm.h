@@ -7,9 +7,6 @@
 
 #include "bn_quad.h"
 
-#define vec		__v8si
-#define words		__v16hu
-#define VEC_BYTES	32
 #define MOST_X		6	/* 2 x 6 sums, 2 codes, 1 x: 15 of 16 registers */
 #define QUADS		1
 
@@ -31,11 +28,6 @@ BN_INLINE vec mask_of_field(u32 field)
 	return (vec)_mm256_set1_epi8((char)(3 << (2 * field)));
 }
 
-BN_INLINE vec set_bytes(char value)
-{
-	return (vec)_mm256_set1_epi8(value);
-}
-
 BN_INLINE void store(void *p, vec v)
 {
 	*(vec *)p = v;
@@ -48,22 +40,6 @@ BN_INLINE vec broadcast(const s8 *x)
 
 	memcpy(&four, x, sizeof(four));
 	return (vec)_mm256_set1_epi32(four);
-}
-
-BN_INLINE vec add_bytes(vec a, vec b)
-{
-	return (vec)_mm256_add_epi8((__m256i)a, (__m256i)b);
-}
-
-/* not below zero */
-BN_INLINE vec subtract_bytes(vec a, vec b)
-{
-	return (vec)_mm256_subs_epu8((__m256i)a, (__m256i)b);
-}
-
-BN_INLINE vec average_bytes(vec a, vec b)
-{
-	return (vec)_mm256_avg_epu8((__m256i)a, (__m256i)b);
 }
 
 BN_INLINE vec unpack_low_8(vec a, vec b)

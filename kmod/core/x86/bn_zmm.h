@@ -92,6 +92,11 @@ BN_INLINE vec mask_of_field(u32 field)
 	return (vec)_mm512_set1_epi8((char)(3 << (2 * field)));
 }
 
+BN_INLINE vec shift_16(vec v, int by)
+{
+	return (vec)((words)v >> by);
+}
+
 BN_INLINE vec set_bytes(char value)
 {
 	return (vec)_mm512_set1_epi8(value);
@@ -111,21 +116,30 @@ BN_INLINE vec broadcast(const s8 *x)
 	return (vec)_mm512_set1_epi32(four);
 }
 
-BN_INLINE vec add_bytes(vec a, vec b)
-{
-	return (vec)_mm512_add_epi8((__m512i)a, (__m512i)b);
-}
-
-/* not below zero */
 BN_INLINE vec subtract_bytes(vec a, vec b)
 {
-	return (vec)_mm512_subs_epu8((__m512i)a, (__m512i)b);
+	return (vec)_mm512_sub_epi8((__m512i)a, (__m512i)b);
 }
 
-BN_INLINE vec average_bytes(vec a, vec b)
+#ifdef VBMI
+/* @table's bytes at the places that the lower six bits of @at say */
+BN_INLINE vec look_up_64(vec table, vec at)
 {
-	return (vec)_mm512_avg_epu8((__m512i)a, (__m512i)b);
+	return (vec)_mm512_permutexvar_epi8((__m512i)at, (__m512i)table);
 }
+#else
+/* the smaller ones, unsigned */
+BN_INLINE vec min_bytes(vec a, vec b)
+{
+	return (vec)_mm512_min_epu8((__m512i)a, (__m512i)b);
+}
+
+/* @table's bytes at the places that the lower four bits of @at say, the uppermost being zero */
+BN_INLINE vec look_up(__m128i table, vec at)
+{
+	return (vec)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), (__m512i)at);
+}
+#endif
 
 BN_INLINE vec unpack_low_8(vec a, vec b)
 {
