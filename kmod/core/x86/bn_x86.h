@@ -40,6 +40,24 @@ float bn_max_value_##isa(const float *x, u32 n);						\
 void bn_clear_##isa(void);									\
 float bn_sum_exp_##isa(const float *x, u32 n, float max)
 
+/* Their places in a struct bn_ops; clear() is not among them */
+#define BN_SHARED_OPS_OF(isa)									\
+	.quantize = bn_quantize_##isa,								\
+	.rmsnorm = bn_rmsnorm_##isa,								\
+	.dequant = bn_dequant_##isa,								\
+	.glu = bn_glu_##isa,									\
+	.embed = bn_embed_##isa,								\
+	.f32_to_f16 = bn_f32_to_f16_##isa,							\
+	.rope = bn_rope_##isa,									\
+	.scores = bn_scores_##isa,								\
+	.weigh = bn_weigh_##isa,								\
+	.head_full = bn_head_full_##isa,							\
+	.head_lower = bn_head_lower_##isa,							\
+	.head_pick = bn_head_pick_##isa,							\
+	.head_drop = bn_head_drop_##isa,							\
+	.max_value = bn_max_value_##isa,							\
+	.sum_exp = bn_sum_exp_##isa
+
 BN_SHARED_OPS(avx2);
 BN_SHARED_OPS(avx512vnni);
 
