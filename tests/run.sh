@@ -37,7 +37,7 @@ cd "$top"
 export BITNET_TEST_SIZE=${BITNET_TEST_SIZE:-ci}
 export BITNET_TEST_MODEL=$top/userspace/models/demo-i2_s.gguf
 # One program's time in seconds; a release's sizes are 100 times those of CI and more.
-[ "$BITNET_TEST_SIZE" = release ] && limit=${BITNET_TEST_TIMEOUT:-14400} || limit=${BITNET_TEST_TIMEOUT:-600}
+[ "$BITNET_TEST_SIZE" = release ] && limit=${BITNET_TEST_TIMEOUT:-14400} || limit=${BITNET_TEST_TIMEOUT:-900}
 # There are some 120 loops in all beds, which shall take a small part of the time of two lanes.
 whole=
 case $BITNET_TEST_SIZE:${BITNET_RELEASE_HOURS:-} in
