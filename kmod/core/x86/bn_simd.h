@@ -56,9 +56,8 @@ BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 }
 
 /*
- * How far ahead to fetch what is one long stream, read as it lies, into the second-level cache.
- * That is what CPUs see through best: Zen 4 reads the head at 90 % of what a plain read gets; into
- * the first level, or from four places in turns, it was 75 to 80 %.
+ * How far ahead to fetch several lines of one long stream that are read at once, as they lie, into
+ * the second-level cache. Into the first level, or from four places in turns, Zen 4 reads less.
  */
 #define BN_STREAM_AHEAD	20480
 
