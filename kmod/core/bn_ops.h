@@ -318,6 +318,12 @@ extern const struct bn_ops bn_ops_ref;
 const struct bn_ops *bn_variant_find(const char *name, u32 cpu);
 
 /**
+ * bn_likes_streams() - does this CPU read memory faster in BN_PARTS places at once than as it lies?
+ * No FPU
+ */
+bool bn_likes_streams(void);
+
+/**
  * bn_selftest() - compare one case of one variant with the reference
  * @ops:	variant
  * @nr:		case, from 0

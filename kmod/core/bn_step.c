@@ -385,6 +385,8 @@ static void rows_product(struct bn_step *s, const struct bn_matrix *w, const str
 	if (l->parts == 1) {
 		p.w += (size_t)l->at * w->line_bytes;
 		p.ahead = w->rows - l->at - l->n;
+		p.fetch = buffer->fetch;
+		p.n_fetch = n_fetch;
 		multiply(s, w, &p, buffer);
 		return;
 	}
@@ -487,6 +489,8 @@ static bool attn_out(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32
 
 /* ---- feed-forward network -------------------------------------------------------------------- */
 
+#define STRIP_NUMBERS	(BN_STRIP_LINES * BN_PARTS)	/* channels of a strip */
+
 /* Rows @l of gate or up, as floats: row r of it at @out + r of each row */
 static void ffn_rows(struct bn_step *s, const struct bn_matrix *w, const struct lines *l,
 		     float *out, u32 stride, u32 n_fetch, struct bn_tile_buffer *buffer)
@@ -527,28 +531,28 @@ static u32 open_gates(const struct bn_step *s, u32 from, u32 end, u32 most, u32 
 	return n;
 }
 
-/* Channels of a tile are counted strip by strip, in each part by part. */
-static u32 strip_numbers(const struct lines *tile)
+/* Lines of each part of a tile that are a strip: BN_STRIP_LINES of each of BN_PARTS, or as many */
+static u32 strip_lines(const struct lines *tile)
 {
-	return tile->parts * BN_STRIP_LINES;
+	return BN_STRIP_LINES * BN_PARTS / tile->parts;
 }
 
 /*
- * Open channels of @tile from number @nr to @end, at most @most. Returns how many; *@next is the
- * number to go on with.
+ * Open channels of @tile from number @nr to @end, at most @most. Channels of a tile are counted
+ * strip by strip, in each part by part. Returns how many; *@next is the number to go on with.
  */
 static u32 open_lines(const struct bn_step *s, const struct lines *tile, u32 nr, u32 end, u32 most,
 		      u32 *index, u32 *next)
 {
-	u32 strip, part, from, to, c, n = 0;
+	u32 lines = strip_lines(tile), strip, part, from, to, c, n = 0;
 
 	while (nr < end && n < most) {
-		strip = nr / strip_numbers(tile) * BN_STRIP_LINES;
-		part = first_of(tile, nr / BN_STRIP_LINES % tile->parts);
-		from = part + min2(strip + nr % BN_STRIP_LINES, tile->n);
-		to = part + min2(strip + BN_STRIP_LINES, tile->n);
+		strip = nr / STRIP_NUMBERS * lines;
+		part = first_of(tile, nr / lines % tile->parts);
+		from = part + min2(strip + nr % lines, tile->n);
+		to = part + min2(strip + lines, tile->n);
 		n += open_gates(s, from, to, most - n, index + n, &c);
-		nr = c < to ? nr + c - from : nr - nr % BN_STRIP_LINES + BN_STRIP_LINES;
+		nr = c < to ? nr + c - from : nr - nr % lines + lines;
 	}
 	*next = nr;
 	return n;
@@ -556,7 +560,7 @@ static u32 open_lines(const struct bn_step *s, const struct lines *tile, u32 nr,
 
 static u32 numbers_of(const struct lines *tile)
 {
-	return bn_round_up(tile->n, BN_STRIP_LINES) * tile->parts;
+	return bn_round_up(tile->n, strip_lines(tile)) * tile->parts;
 }
 
 static const u8 *line_at(const struct bn_step *s, const struct bn_matrix *w, u32 line)
@@ -571,16 +575,18 @@ static const u8 *line_at(const struct bn_step *s, const struct bn_matrix *w, u32
 static void gates(struct bn_step *s, const struct bn_layer *l, const struct lines *tile,
 		  const struct lines *piece, struct bn_tile_buffer *buffer)
 {
-	u32 end = piece->at + piece->n, numbers = strip_numbers(tile), strip, open, next;
+	u32 end = piece->at + piece->n, lines = strip_lines(tile), strip, open, next;
 	struct bn_scratch *sc = s->scratch;
 	struct lines some = *piece;
 
 	for (; some.at < end; some.at += some.n) {
-		strip = (some.at - tile->at) / BN_STRIP_LINES;
-		some.n = min2(tile->at + (strip + 1) * BN_STRIP_LINES, end) - some.at;
+		strip = (some.at - tile->at) / lines;
+		some.n = min2(tile->at + (strip + 1) * lines, end) - some.at;
 		/* Beyond what the product can fetch, none. */
-		open = strip ? open_lines(s, tile, (strip - 1) * numbers, strip * numbers,
-					  BN_FETCH_LINES * some.n, buffer->index, &next) : 0;
+		open = strip ? open_lines(s, tile, (strip - 1) * STRIP_NUMBERS,
+					  strip * STRIP_NUMBERS,
+					  some.n * some.parts / BN_PARTS * BN_FETCH_LINES,
+					  buffer->index, &next) : 0;
 		for (u32 i = 0; i < open; i++)
 			buffer->fetch[i] = line_at(s, &l->ffn_up, buffer->index[i]);
 		ffn_rows(s, &l->ffn_gate, &some, sc->norm, sc->norm_stride, open, buffer);
@@ -597,7 +603,7 @@ static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const st
 	struct bn_scratch *sc = s->scratch;
 	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
 	u32 end = numbers_of(tile), next, further;
-	u32 last = tile->parts > 1 ? end - strip_numbers(tile) : end;
+	u32 last = s->n_rows == 1 ? end - STRIP_NUMBERS : end;
 
 	/* Those of the last strip have not been fetched. */
 	p.n = open_lines(s, tile, nr, last, most, buffer->index, &next);
@@ -642,7 +648,7 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 
 	if (*cursor < all.n) {
 		piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor);
-		if (sc->sparse && piece.parts > 1)
+		if (sc->sparse && s->n_rows == 1)
 			gates(s, l, &all, &piece, buffer);
 		else
 			ffn_rows(s, &l->ffn_gate, &piece, sc->norm, sc->norm_stride, 0,

@@ -142,6 +142,7 @@ void bn_step_init(struct bn_step *s, const struct bn_model *m, const struct bn_o
 	lay_out(s->scratch, m, scratch);
 	s->scratch->elems = max2(min2(ops->macs_per_us / F32_SLOWDOWN, 8192), 512);
 	s->samplers = s->scratch->samplers;
+	s->streams = bn_likes_streams();
 }
 
 u32 bn_step_pause(const struct bn_step *s, u32 phase)
@@ -262,10 +263,10 @@ static u32 tile_bytes(u64 bytes)
 	return max2(min2((u32)(bytes / 8), 2 * BN_SECTION_BYTES), 16384);
 }
 
-/* May rows of @w be taken from BN_PARTS parts at once? */
+/* Are rows of @w to be taken from BN_PARTS parts at once? */
 static bool has_parts(const struct bn_step *s, const struct bn_matrix *w)
 {
-	return s->n_rows == 1 && w->rows % BN_PARTS == 0;
+	return s->streams && s->n_rows == 1 && w->rows % BN_PARTS == 0;
 }
 
 /* Rows of @w, in tiles of whole pieces, about as many as workers can share */
@@ -276,10 +277,10 @@ static void plan_rows(struct bn_step *s, enum bn_phase_kind kind, const struct b
 	u32 piece = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
 	u32 lines = tiles_of(w->rows, TILES_WANTED);
 
-	parts = parts && piece >= BN_PARTS;
-	sc->parts[kind] = parts ? BN_PARTS : 1;
-	if (parts)
-		lines = tile_bytes((u64)w->rows * w->line_bytes) / (BN_PARTS * w->line_bytes);
+	sc->parts[kind] = parts && piece >= BN_PARTS ? BN_PARTS : 1;
+	if (s->n_rows == 1)
+		lines = tile_bytes((u64)w->rows * w->line_bytes) /
+			(sc->parts[kind] * w->line_bytes);
 	sc->piece_lines[kind] = max2(piece / sc->parts[kind], 1);
 	sc->tile_lines[kind] = bn_round_up(max2(lines, 1), sc->piece_lines[kind]);
 	sc->tiles[kind] = bn_row_tiles(sc, kind, w);

@@ -422,18 +422,21 @@ static void check_plain(struct fixture *f, const char *name)
 }
 
 /*
- * Same bits: all variants, chunks, orders and sizes of tiles, and with all weights read or not.
+ * Same bits: all variants, chunks, orders and sizes of tiles, with all weights read or not, and in
+ * one place or in four.
  * @some: not all of these, but before a release
  */
 static void check_same(struct fixture *f, const char *name, bool some)
 {
 	static const struct {
 		uint32_t chunk, speed;
-		bool dense;
+		bool dense, streams;
 	} ways[] = {
-		{ 1, 1, false }, { 7, 50, false }, { 64, 100000000, false },
-		{ 1, 100000000, true }, { 3, 500, false }, { 4, 100000000, true },
-		{ 1, 100000000, false }, { 1, 500, false },
+		{ 1, 1, false, true }, { 7, 50, false, true }, { 64, 100000000, false, true },
+		{ 1, 100000000, true, true }, { 3, 500, false, true },
+		{ 4, 100000000, true, true }, { 1, 100000000, false, true },
+		{ 1, 500, false, true }, { 1, 1, false, false }, { 1, 500, false, false },
+		{ 1, 100000000, false, false }, { 1, 100000000, true, false },
 	};
 	bool release = t_release_size();
 	const struct bn_model *m = &f->model;
@@ -458,11 +461,13 @@ static void check_same(struct fixture *f, const char *name, bool some)
 			ops.macs_per_us = ops.batch_macs_per_us = ways[i].speed;
 			engine_init(&e, m, &ops);
 			e.step.dense = ways[i].dense;
+			e.step.streams = ways[i].streams;
 			got = feed_all(&e, tokens, ways[i].chunk, i != 0);
 			want = want ? want : got;
 			if (got != want)
-				diag("%s, chunks of %u, speed %u, dense %d", ops.name,
-				     ways[i].chunk, ways[i].speed, ways[i].dense);
+				diag("%s, chunks of %u, speed %u, dense %d, streams %d", ops.name,
+				     ways[i].chunk, ways[i].speed, ways[i].dense,
+				     ways[i].streams);
 			held &= got == want;
 			engine_free(&e);
 		}

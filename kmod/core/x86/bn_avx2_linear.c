@@ -97,8 +97,7 @@ BN_INLINE void one_row_of_x(const u32 packing, const enum bn_order order,
 				}
 				if (order == BN_PARTED)
 					bn_prefetch_rows(&row, at + BN_PART_AHEAD);
-				if (order != BN_FOLLOWING)
-					bn_fetch(&fetch, at);
+				bn_fetch(&fetch, at);
 				for (u32 h = 0; h < BN_BLOCK_BYTES; h += 32) {
 					part.a = half(packing, part.a, row.a + at + h, x + h);
 					part.b = half(packing, part.b, row.b + at + h, x + h);

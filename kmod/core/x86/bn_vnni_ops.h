@@ -104,7 +104,6 @@ BN_INLINE struct bn_rows rows_ahead(const struct bn_product *p, u32 i, const boo
  * @far:	of a list: lines further on, of which the first two cache lines are fetched, so that
  *		the CPU's own prefetcher takes notice and brings the others: it may have more reads
  *		under way than this core. Not if the caller says what to fetch
- * @fetch:	not of lines that follow each other
  */
 struct group {
 	struct bn_rows row, ahead, far;
@@ -123,10 +122,9 @@ BN_INLINE struct group group_at(const struct bn_product *p, u32 i, const enum bn
 	}
 	g.row = lines(p, i, p->n);
 	g.ahead = rows_ahead(p, i, order == BN_LISTED);
-	if (order == BN_LISTED) {
+	if (order == BN_LISTED)
 		g.far = p->n_fetch ? g.ahead : lines(p, i + LISTED_FAR, p->n + p->ahead);
-		g.fetch = bn_fetch_of(p, i, g.row.a);
-	}
+	g.fetch = bn_fetch_of(p, i, g.row.a);
 	return g;
 }
 
@@ -137,10 +135,12 @@ BN_INLINE void prefetch_group(const struct group *g, size_t at, const enum bn_or
 		bn_prefetch_rows(&g->row, at + BN_PART_AHEAD);
 	else if (order == BN_LISTED && at < 2 * BN_BLOCK_BYTES)
 		bn_prefetch_rows(&g->far, at);
+	else if (order == BN_LISTED)
+		bn_prefetch_rows(&g->ahead, at);
 	else
-		bn_prefetch_rows(&g->ahead, at * ahead_step(BN_GROUP, order == BN_LISTED));
-	if (order != BN_FOLLOWING)
-		bn_fetch(&g->fetch, at);
+		bn_for_each(k, BN_GROUP)
+			bn_prefetch(g->ahead.a + BN_GROUP * at + k * 64);
+	bn_fetch(&g->fetch, at);
 }
 
 /* One function for each order: in one, the registers would not hold the addresses. */
