@@ -313,13 +313,18 @@ BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair 
 }
 
 /* What add_places() has added up, to the outputs */
-BN_INLINE void end_places(s32 *y, const vec *a, const vec *b, const u32 packing)
+BN_INLINE void end_places(s32 *y, const struct place_sums *sums, const u32 packing)
 {
 	bn_for_each(k, places(packing)) {
-		if (packing == BN_T1)
-			add_pair(y + 64 * k, t1_sum(a, k), t1_sum(b, k));
-		else
-			add_pair(y + 64 * k, a[k] >> 2 * k, b[k] >> 2 * k);
+		vec a[2] BN_UNINIT, b[2] BN_UNINIT;
+
+		bn_for_each(high, 2) {
+			a[high] = packing == BN_T1 ? t1_sum(sums->a[high], k) :
+						     sums->a[high][k] >> 2 * k;
+			b[high] = packing == BN_T1 ? t1_sum(sums->b[high], k) :
+						     sums->b[high][k] >> 2 * k;
+		}
+		add_quad(y + 64 * k, a, b);
 	}
 }
 
@@ -375,12 +380,8 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 		}
 	}
 	for (u32 i = 0; i < (end - first) * vectors; i++) {
-		const struct place_sums *sums = c->places + i;
-		s32 *y = p->y + (first + i / vectors) * bn_block_cols(packing) +
-			 i % vectors * VEC_BYTES;
-
-		end_places(y, sums->a[0], sums->b[0], packing);
-		end_places(y + 8, sums->a[1], sums->b[1], packing);
+		end_places(p->y + (first + i / vectors) * bn_block_cols(packing) +
+			   i % vectors * VEC_BYTES, c->places + i, packing);
 	}
 }
 

@@ -114,6 +114,16 @@ BN_INLINE void add_pair(s32 *y, vec a, vec b)
 	add_8(y + 16, _mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x31));
 }
 
+/*
+ * y[16i .. 16i + 15] += the i'th four of @a[0], @b[0], @a[1] and @b[1]: the sums of low and high
+ * bytes as interleave() took them apart
+ */
+BN_INLINE void add_quad(s32 *y, const vec *a, const vec *b)
+{
+	add_pair(y, a[0], b[0]);
+	add_pair(y + 8, a[1], b[1]);
+}
+
 /* The first @n of @sum, less @x_sum, to @y */
 BN_INLINE void store_sums(s32 *y, vec sum, u32 n, s32 x_sum)
 {

@@ -224,6 +224,23 @@ BN_INLINE void add_pair(s32 *y, vec a, vec b)
 	add_8(y + 48, _mm512_extracti64x4_epi64(w, 1));
 }
 
+/*
+ * y[16i .. 16i + 15] += the i'th four of @a[0], @b[0], @a[1] and @b[1]: the sums of low and high
+ * bytes as interleave() took them apart
+ */
+BN_INLINE void add_quad(s32 *y, const vec *a, const vec *b)
+{
+	const __m512i low = _mm512_shuffle_i32x4((__m512i)a[0], (__m512i)b[0], 0x44);
+	const __m512i low_2nd = _mm512_shuffle_i32x4((__m512i)a[0], (__m512i)b[0], 0xee);
+	const __m512i high = _mm512_shuffle_i32x4((__m512i)a[1], (__m512i)b[1], 0x44);
+	const __m512i high_2nd = _mm512_shuffle_i32x4((__m512i)a[1], (__m512i)b[1], 0xee);
+
+	add_both(y, (vec)_mm512_shuffle_i32x4(low, high, 0x88),
+		 (vec)_mm512_shuffle_i32x4(low, high, 0xdd));
+	add_both(y + 32, (vec)_mm512_shuffle_i32x4(low_2nd, high_2nd, 0x88),
+		 (vec)_mm512_shuffle_i32x4(low_2nd, high_2nd, 0xdd));
+}
+
 /* The first @n of @sum, less @x_sum, to @y */
 BN_INLINE void store_sums(s32 *y, vec sum, u32 n, s32 x_sum)
 {
