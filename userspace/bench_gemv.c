@@ -38,11 +38,12 @@ static uint64_t now_ns(void)
 }
 
 /*
- * As a step does it: of rows that are all wanted, those of BN_PARTS parts at once; of columns, one
- * behind the other.
+ * As a step does it: of rows that are all wanted, those of BN_PARTS parts at once if this CPU likes
+ * that; of columns, one behind the other.
  */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
+	const bool streams = bn_likes_streams();
 	struct bn_product q = p->product;
 
 	q.tmp = room->tmp;
@@ -55,15 +56,15 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 		q.y = room->y + (p->shape->by_column ? 0 : at);
 		q.list = room->list ? room->list + at : NULL;
 		q.index = p->index ? p->index + at : NULL;
+		if (!p->index)
+			q.w = w + (size_t)at * q.line_bytes;
 		if (p->shape->by_column) {
-			if (!p->index) {
-				q.w = w + (size_t)at * q.line_bytes;
+			if (!p->index)
 				q.x = p->product.x + at;
-			}
 			p->ops->columns[p->shape->packing](&q);
 			continue;
 		}
-		for (uint32_t k = 0; !p->index && k < BN_PARTS; k++)
+		for (uint32_t k = 0; !p->index && streams && k < BN_PARTS; k++)
 			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
 		p->ops->linear[p->shape->packing](&q);
 	}

@@ -54,6 +54,7 @@ static void pass(struct member *m, enum bn_packing packing)
 	const uint32_t row_bytes = bn_line_bytes(packing, COLS);
 	const uint32_t rows = BN_SECTION_BYTES / row_bytes / BN_PARTS * BN_PARTS;
 	const uint64_t part = s->bytes / s->n_threads / BN_PARTS / row_bytes * row_bytes;
+	const bool streams = bn_likes_streams();
 	const int32_t x_sum = 0;
 	struct bn_product p = {
 		.y = m->memory->y, .y_stride = rows, .line_bytes = row_bytes,
@@ -63,7 +64,8 @@ static void pass(struct member *m, enum bn_packing packing)
 
 	for (uint64_t at = 0; BN_PARTS * at + rows * row_bytes <= BN_PARTS * part;
 	     at += rows / BN_PARTS * row_bytes) {
-		for (uint32_t k = 0; k < BN_PARTS; k++)
+		p.w = s->weights + (m->number * part + at) * BN_PARTS;
+		for (uint32_t k = 0; streams && k < BN_PARTS; k++)
 			p.part[k] = s->weights + (m->number * BN_PARTS + k) * part + at;
 		s->ops->linear[packing](&p);
 	}
