@@ -467,7 +467,7 @@ int main(void)
 
 	if (!t_can_trace())
 		skip_all("no tracing in this kernel");
-	n_rounds = t_release_size() ? 400 : t_is_uml() ? 60 : 5;
+	n_rounds = t_release_size() ? 400 : t_is_uml() ? 60 : 15;
 	t_figure(n_rounds, t_size(n_rounds, 400), "jobs of a replayed client");
 	load_anew();
 	stop = mmap(NULL, T_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
