@@ -23,6 +23,7 @@ struct products {
 	struct bn_product product;	/* all but what a thread and a piece add to it */
 	uint64_t matrix_bytes, n_matrices;
 	uint32_t wanted, piece;		/* lines of a matrix, and of a call */
+	bool streams;			/* asked for once: it may take microseconds */
 	uint32_t *index;		/* of lines here and there; NULL: all */
 	struct room *rooms;
 	uint64_t next, done;		/* atomic: matrix to take, and how many there were */
@@ -43,7 +44,6 @@ static uint64_t now_ns(void)
  */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
-	const bool streams = bn_likes_streams();
 	struct bn_product q = p->product;
 
 	q.tmp = room->tmp;
@@ -59,12 +59,11 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 		if (!p->index)
 			q.w = w + (size_t)at * q.line_bytes;
 		if (p->shape->by_column) {
-			if (!p->index)
-				q.x = p->product.x + at;
+			q.x = p->product.x + (p->index ? 0 : at);
 			p->ops->columns[p->shape->packing](&q);
 			continue;
 		}
-		for (uint32_t k = 0; !p->index && streams && k < BN_PARTS; k++)
+		for (uint32_t k = 0; !p->index && p->streams && k < BN_PARTS; k++)
 			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
 		p->ops->linear[p->shape->packing](&q);
 	}
@@ -120,6 +119,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 		.matrix_bytes = (uint64_t)line_bytes * lines,
 		.wanted = lines / g->every / BN_PARTS * BN_PARTS,
 		.piece = BN_SECTION_BYTES / line_bytes / BN_PARTS * BN_PARTS,
+		.streams = bn_likes_streams(),
 		.product = { .y_stride = n_y, .line_bytes = line_bytes,
 			     .blocks = line_bytes / BN_BLOCK_BYTES, .x = x, .x_stride = n_x,
 			     .x_sum = &x_sum, .batch = 1 },

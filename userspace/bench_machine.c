@@ -25,9 +25,9 @@
 #define PREFETCH_BYTES	2048
 #define PEAK_LOOPS	2000000
 #define PEAK_REGS	12
-#define TRIES		6		/* at least; at most as many as fill the time, or ... */
-#define MOST_TRIES	24
+#define TRIES		6	/* twice each way to read; more while they take less than ... */
 #define TRY_SECONDS	0.03
+#define MOST_TRIES	24
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -274,8 +274,11 @@ double bench_team(unsigned int threads, void (*work)(void *arg, unsigned int thr
  */
 enum way { ONE_STREAM, FOUR_STREAMS, PREFETCHED, WAYS };
 
+/* One of read_chunk_N(), which read a chunk one way */
+typedef uint64_t (*read_fn)(const uint8_t *p, uint32_t bytes, enum way way);
+
 struct reading {
-	const struct reader *reader;
+	read_fn read;
 	const uint8_t *base;
 	uint64_t bytes;
 	uint32_t chunk;
@@ -317,39 +320,19 @@ READ_CHUNK(16, "sse2")
 READ_CHUNK(32, "avx2")
 READ_CHUNK(64, "avx512f")
 
-/* By what a variant needs; the last that fits */
-static const struct reader {
-	uint32_t needs;
-	uint64_t (*read)(const uint8_t *p, uint32_t bytes, enum way way);
-} readers[] = {
-	{ 0, read_chunk_16 },
-	{ BN_CPU_AVX2, read_chunk_32 },
-	{ BN_CPU_AVX512VNNI, read_chunk_64 },
-};
-
-static const struct reader *reader_of(const struct bn_ops *ops)
-{
-	const struct reader *found = &readers[0];
-
-	for (unsigned int i = 1; i < sizeof(readers) / sizeof(readers[0]); i++)
-		if (ops->needs & readers[i].needs)
-			found = &readers[i];
-	return found;
-}
-
 static void read_some(void *arg, unsigned int thread)
 {
 	struct reading *r = arg;
 	uint64_t n = r->bytes / r->chunk, sum = 0, i;
 
 	while ((i = __atomic_fetch_add(&r->next, 1, __ATOMIC_RELAXED)) < n * r->times)
-		sum |= r->reader->read(r->base + i % n * r->chunk, r->chunk, r->way);
+		sum |= r->read(r->base + i % n * r->chunk, r->chunk, r->way);
 	__atomic_fetch_or(&r->sum, sum, __ATOMIC_RELAXED);
 }
 
 /* What to read, how often, and with how many threads */
 struct read_case {
-	const struct reader *reader;
+	read_fn read;
 	const void *base;
 	uint64_t bytes;
 	uint32_t chunk;
@@ -360,8 +343,8 @@ struct read_case {
 static double read_once(const void *arg, unsigned int try)
 {
 	const struct read_case *c = arg;
-	struct reading r = { .reader = c->reader, .base = c->base, .bytes = c->bytes, .chunk = c->chunk,
-			     .times = c->times, .way = try % WAYS };
+	struct reading r = { .read = c->read, .base = c->base, .bytes = c->bytes,
+			     .chunk = c->chunk, .times = c->times, .way = try % WAYS };
 	double seconds = bench_team(c->threads, read_some, &r);
 
 	return (double)(c->bytes / c->chunk * c->chunk) * c->times / seconds / 1e9;
@@ -404,41 +387,42 @@ PEAK(peak_avx2, "vpmaddubsw %%ymm12, %%ymm12, %%ymm13\n\tvpaddw %%ymm13, %%ymm\\
 PEAK(peak_vnni_256, "%{vex%} vpdpbusd %%ymm12, %%ymm12, %%ymm\\r", "vzeroupper")
 PEAK(peak_vnni_512, "vpdpbusd %%zmm12, %%zmm12, %%zmm\\r", "vzeroupper")
 
-/* By what a variant needs; the last that fits */
-static const struct peak {
+/* How fast a CPU multiplies and reads at best, by what a variant needs; the last that fits */
+static const struct best {
 	uint32_t needs;
 	unsigned int macs;	/* of one instruction */
 	const char *name;
-	void (*run)(uint64_t n);
-} peaks[] = {
-	{ 0, 8, "pmaddwd + paddd", peak_sse2 },
-	{ BN_CPU_AVX2, 32, "vpmaddubsw + vpaddw", peak_avx2 },
-	{ BN_CPU_AVXVNNI, 32, "vpdpbusd, 256 bits", peak_vnni_256 },
-	{ BN_CPU_AVX512VNNI, 64, "vpdpbusd, 512 bits", peak_vnni_512 },
+	void (*multiply)(uint64_t n);
+	read_fn read;
+} bests[] = {
+	{ 0, 8, "pmaddwd + paddd", peak_sse2, read_chunk_16 },
+	{ BN_CPU_AVX2, 32, "vpmaddubsw + vpaddw", peak_avx2, read_chunk_32 },
+	{ BN_CPU_AVXVNNI, 32, "vpdpbusd, 256 bits", peak_vnni_256, read_chunk_32 },
+	{ BN_CPU_AVX512VNNI, 64, "vpdpbusd, 512 bits", peak_vnni_512, read_chunk_64 },
 };
 
-static const struct peak *peak_of(const struct bn_ops *ops)
+static const struct best *best_for(const struct bn_ops *ops)
 {
-	const struct peak *found = &peaks[0];
+	const struct best *found = &bests[0];
 
-	for (unsigned int i = 1; i < sizeof(peaks) / sizeof(peaks[0]); i++)
-		if (ops->needs & peaks[i].needs)
-			found = &peaks[i];
+	for (unsigned int i = 1; i < sizeof(bests) / sizeof(bests[0]); i++)
+		if (ops->needs & bests[i].needs)
+			found = &bests[i];
 	return found;
 }
 
 const char *bench_peak_name(const struct bn_ops *ops)
 {
-	return peak_of(ops)->name;
+	return best_for(ops)->name;
 }
 
 static void multiply(void *arg, unsigned int thread)
 {
-	((const struct peak *)arg)->run(PEAK_LOOPS);
+	((const struct best *)arg)->multiply(PEAK_LOOPS);
 }
 
 struct peak_case {
-	const struct peak *peak;
+	const struct best *peak;
 	unsigned int threads;
 };
 
@@ -480,9 +464,9 @@ int bench_limits_open(struct bench_limits *l, uint64_t bytes, struct bitnet_erro
 
 int bench_limits_measure(struct bench_limits *l, struct bench_now *n, struct bitnet_error *err)
 {
-	struct read_case read = { .reader = reader_of(l->ops), .base = l->buffer.base, .bytes = l->buffer.length,
+	struct read_case read = { .read = best_for(l->ops)->read, .base = l->buffer.base, .bytes = l->buffer.length,
 				  .chunk = CHUNK_BYTES, .times = 1, .threads = 1 };
-	struct peak_case peak = { .peak = peak_of(l->ops), .threads = 1 };
+	struct peak_case peak = { .peak = best_for(l->ops), .threads = 1 };
 
 	series_add(&l->read_one, best_of(read_once, &read));
 	series_add(&l->peak_one, best_of(peak_once, &peak));

@@ -318,8 +318,9 @@ extern const struct bn_ops bn_ops_ref;
 const struct bn_ops *bn_variant_find(const char *name, u32 cpu);
 
 /**
- * bn_likes_streams() - does this CPU read memory faster in BN_PARTS places at once than as it lies?
- * No FPU
+ * bn_likes_streams() - does this CPU read rows faster in BN_PARTS places at once than as they lie?
+ *
+ * By CPUID, which a host may have to be asked for: not for the path of a token. No FPU
  */
 bool bn_likes_streams(void);
 

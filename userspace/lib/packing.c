@@ -24,6 +24,7 @@ struct stream {
 	uint8_t *weights;
 	uint64_t bytes;
 	unsigned int n_threads;		/* known when @gate opens */
+	bool streams;
 	pthread_mutex_t gate;
 	pthread_barrier_t barrier;
 };
@@ -54,7 +55,6 @@ static void pass(struct member *m, enum bn_packing packing)
 	const uint32_t row_bytes = bn_line_bytes(packing, COLS);
 	const uint32_t rows = BN_SECTION_BYTES / row_bytes / BN_PARTS * BN_PARTS;
 	const uint64_t part = s->bytes / s->n_threads / BN_PARTS / row_bytes * row_bytes;
-	const bool streams = bn_likes_streams();
 	const int32_t x_sum = 0;
 	struct bn_product p = {
 		.y = m->memory->y, .y_stride = rows, .line_bytes = row_bytes,
@@ -65,7 +65,7 @@ static void pass(struct member *m, enum bn_packing packing)
 	for (uint64_t at = 0; BN_PARTS * at + rows * row_bytes <= BN_PARTS * part;
 	     at += rows / BN_PARTS * row_bytes) {
 		p.w = s->weights + (m->number * part + at) * BN_PARTS;
-		for (uint32_t k = 0; streams && k < BN_PARTS; k++)
+		for (uint32_t k = 0; s->streams && k < BN_PARTS; k++)
 			p.part[k] = s->weights + (m->number * BN_PARTS + k) * part + at;
 		s->ops->linear[packing](&p);
 	}
@@ -122,7 +122,8 @@ static void measure(struct stream *s, struct member *members, double *rate)
 
 enum bn_packing bitnet_packing_faster(uint64_t weight_bytes)
 {
-	struct stream s = { .ops = bn_variant_find("fastest", bitnet_cpu_mask()), .n_threads = 1 };
+	struct stream s = { .ops = bn_variant_find("fastest", bitnet_cpu_mask()), .n_threads = 1,
+			    .streams = bn_likes_streams() };
 	struct member members[MAX_THREADS] = { 0 };
 	double rate[BN_PACKINGS] = { 0 };
 	bool ready = true;

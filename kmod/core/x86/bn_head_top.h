@@ -66,7 +66,10 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 
 #define HEAD_ROW_AHEAD	2048	/* of one row, how far ahead it is fetched */
 
-/* Four rows with one slot, one after the other */
+/*
+ * Four rows with one slot, one after the other. In a loop of its own each: in one for all four,
+ * Zen 4 reads a fifth less.
+ */
 BN_INLINE void head_dot_rows(const struct bn_head *p, const u8 *const rows[4], const u8 *q,
 			     struct head_sum sum[4])
 {

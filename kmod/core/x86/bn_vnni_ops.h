@@ -312,18 +312,19 @@ BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair 
 	}
 }
 
+/* Sums of the @k'th digit or field, of what add_places() has added up */
+BN_INLINE vec sum_of(const vec *place, const u32 k, const u32 packing)
+{
+	return packing == BN_T1 ? t1_sum(place, k) : place[k] >> 2 * k;
+}
+
 /* What add_places() has added up, to the outputs */
 BN_INLINE void end_places(s32 *y, const struct place_sums *sums, const u32 packing)
 {
 	bn_for_each(k, places(packing)) {
-		vec a[2] BN_UNINIT, b[2] BN_UNINIT;
+		const vec a[2] = { sum_of(sums->a[0], k, packing), sum_of(sums->a[1], k, packing) };
+		const vec b[2] = { sum_of(sums->b[0], k, packing), sum_of(sums->b[1], k, packing) };
 
-		bn_for_each(high, 2) {
-			a[high] = packing == BN_T1 ? t1_sum(sums->a[high], k) :
-						     sums->a[high][k] >> 2 * k;
-			b[high] = packing == BN_T1 ? t1_sum(sums->b[high], k) :
-						     sums->b[high][k] >> 2 * k;
-		}
 		add_quad(y + 64 * k, a, b);
 	}
 }
