@@ -637,10 +637,23 @@ int bitnet_workers_each(unsigned int from,
 			int (*fn)(const struct bitnet_worker_info *info, void *arg), void *arg);
 
 /*
+ * struct bitnet_clock - when a section ended, which may be when the next one begins
+ * @ns:		0: none has
+ * @switches:	how often the task had lost its CPU by then
+ * @stale:	softirqs may have run since
+ */
+struct bitnet_clock {
+	u64 ns;
+	unsigned long switches;
+	bool stale;
+};
+
+/*
  * struct bitnet_worker - one kernel thread, bound to one CPU
  * @kick:	told to look for work since it last looked
  * @sleeping:	has found none; wants to be told
  * @buffer:	BN_TILE_BYTES for the tile it computes; holds activations
+ * @clock:	of the last section, if nothing was done since but taking the next tile
  * @sections:	of FPU; like what follows, only this worker writes it
  * @cpu_ns:	time in them
  * @throttled_ns: see struct bitnet_worker_info
@@ -650,6 +663,7 @@ struct bitnet_worker {
 	bool kick;
 	bool sleeping;
 	void *buffer;
+	struct bitnet_clock clock;
 	struct bitnet_sections sections;
 	u64 cpu_ns;
 	u64 throttled_ns;
@@ -658,12 +672,13 @@ struct bitnet_worker {
 
 /* fpu.c */
 #define BITNET_SECTION_GOAL_NS	50000	/* longer sections are traced */
+void bitnet_fpu_init(void);
 void bitnet_fpu_begin(void);
 void bitnet_fpu_end(const struct bn_ops *ops);
 bool bitnet_fpu_tile(struct bitnet_worker *worker, struct bn_step *step, u32 phase, u32 tile,
-		     const u32 *stop, u64 *ns);
+		     const u32 *stop, u64 *ns, u64 *lost_ns);
 bool bitnet_fpu_piece_inline(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *buffer,
-			     u64 *ns);
+			     struct bitnet_clock *clock, u64 *ns);
 u64 bitnet_section_bucket_ns(u32 bucket);
 void bitnet_sections_add(const struct bitnet_sections *from, u64 *buckets, u64 *max_ns);
 void bitnet_sections_inline(u64 *buckets, u64 *max_ns);

@@ -84,6 +84,7 @@ static int __init bitnet_init(void)
 	err = limits_init();
 	if (err)
 		return err;
+	bitnet_fpu_init();
 	err = bitnet_variant_init(variant);
 	if (err)
 		return err;

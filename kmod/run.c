@@ -28,6 +28,7 @@
  * @entries:	the caller's array, with room for @n_entries more
  * @n_entries:	how many it has by now
  * @final:	its last
+ * @clock:	of the current step's last section
  * @ns:		time that the current step has spent in sections
  */
 struct run {
@@ -36,6 +37,7 @@ struct run {
 	struct bitnet_ring_entry __user *entries;
 	u32 n_entries;
 	struct bitnet_ring_entry final;
+	struct bitnet_clock clock;
 	u64 ns;
 };
 
@@ -124,7 +126,7 @@ static int compute_tile(struct run *run, u32 phase, u32 tile)
 		if (err)
 			return err;
 		more = bitnet_fpu_piece_inline(&run->inl->step, phase, tile, &cursor,
-					       run->inl->buffer, &ns);
+					       run->inl->buffer, &run->clock, &ns);
 		run->ns += ns;
 	} while (more);
 	return 0;
@@ -187,6 +189,7 @@ static int one_step(struct run *run)
 	int err;
 
 	run->ns = 0;
+	run->clock.ns = 0;
 	bn_job_fill(core, step, rows, &n_rows, &n_slots);
 	err = bitnet_errno(bn_step_begin(step, rows));
 	if (WARN_ON_ONCE(err)) {

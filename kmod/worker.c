@@ -972,11 +972,11 @@ static void notice_stall(struct bitnet_worker *worker, u64 ns)
 
 static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 {
-	u64 start = ktime_get_ns(), ns;
 	enum bn_done done;
 	bool opened = false;
+	u64 ns, lost_ns;
 
-	if (bitnet_fpu_tile(worker, engine.step, phase, tile, &engine.work.stop, &ns)) {
+	if (bitnet_fpu_tile(worker, engine.step, phase, tile, &engine.work.stop, &ns, &lost_ns)) {
 		done = bn_work_done(&engine.work, phase);
 		if (done == BN_DONE_STEP || (done == BN_DONE_PAUSED && !next_layer()))
 			close_step();
@@ -985,13 +985,17 @@ static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 		close_step();
 	}
 	WRITE_ONCE(worker->cpu_ns, worker->cpu_ns + ns);
-	notice_stall(worker, ktime_get_ns() - start - ns);
+	notice_stall(worker, lost_ns);
 	atomic64_add(ns, &engine.ns);
 	atomic64_add(bn_tile_weight_bytes(worker->buffer), &engine.weight_bytes);
-	if (opened)
+	if (opened) {
 		wake_sleepers();
-	if (leave())
+		worker->clock.ns = 0;
+	}
+	if (leave()) {
 		finish();
+		worker->clock.ns = 0;
+	}
 }
 
 static bool must_rest(unsigned int cpu)
@@ -1072,6 +1076,8 @@ static void worker_fn(unsigned int cpu)
 		u32 phase, tile;
 		enum found found = enter(&phase, &tile);
 
+		if (found != FOUND_TILE)
+			worker->clock.ns = 0;
 		if (found == FOUND_TILE) {
 			awake(worker);
 			compute(worker, phase, tile);

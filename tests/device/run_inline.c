@@ -113,13 +113,14 @@ static void check_by_turns(void)
 	struct bitnet_stats first = { 0 }, last;
 	struct bitnet_job job;
 	struct t_client c;
-	uint32_t i, right = 0;
+	uint32_t i, right = 0, longer = 0, most_percent = 0;
 	uint64_t cpu = 0;
 
 	t_client_open(&c, &demo, 16);
 	t_model_info(c.fd, c.model, &info);
 	job = t_generate(c.session, g->ids, g->n_ids, 1, 1);
 	for (i = 0; i < n; i++) {
+		uint64_t began = t_now(), wall;
 		int err = i % 3 ? t_inline_run(c.fd, &job, &inlined) :
 				  t_run(&c.ring, &job, &inlined);
 
@@ -127,12 +128,22 @@ static void check_by_turns(void)
 			break;
 		right += inlined.n == 1 && inlined.token[0].token == g->greedy[i] &&
 			 inlined.token[0].position == g->n_ids + i;
+		wall = t_now() - began;
 		cpu += inlined.end.cpu_ns;
+		if (i % 3) {
+			uint32_t percent = inlined.end.cpu_ns * 100 / wall;
+
+			/* The two clocks may differ a little in rate. */
+			longer += percent > 101;
+			most_percent = percent > most_percent ? percent : most_percent;
+		}
 		job = t_generate(c.session, &g->greedy[i], 1, 1, 1);
 		if (i == 1)
 			first = t_stats(c.fd);
 	}
 	is(right, n, "a text by RUN and SUBMIT in turns is golden");
+	is(longer, 0, "no RUN was charged more time than it took");
+	ok(most_percent >= 25, "but most of it, once at least: %u %%", most_percent);
 	is(t_ring_pending(&c.ring), 0, "RUN puts nothing into the ring");
 	last = t_stats(c.fd);
 	is(last.out_jobs_done, n, "STATS counts the jobs of both");
