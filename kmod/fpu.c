@@ -163,7 +163,7 @@ static bool piece(struct bn_step *step, u32 phase, u32 tile, u32 *cursor, void *
 	more = bn_step_tile(step, phase, tile, cursor, buffer);
 	clock->ns = clock_ns();
 	clock->switches = switches();
-	/* They may have had to wait for the section, but are no part of the next one. */
+	/* Softirqs that had to wait for this section are no part of the next one. */
 	clock->stale = local_softirq_pending();
 	*ns = clock->ns - start;
 	bitnet_fpu_end(step->ops);
