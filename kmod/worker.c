@@ -972,8 +972,8 @@ static void notice_stall(struct bitnet_worker *worker, u64 ns)
 
 static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 {
+	bool opened = false, last;
 	enum bn_done done;
-	bool opened = false;
 	u64 ns, lost_ns;
 
 	if (bitnet_fpu_tile(worker, engine.step, phase, tile, &engine.work.stop, &ns, &lost_ns)) {
@@ -988,14 +988,14 @@ static void compute(struct bitnet_worker *worker, u32 phase, u32 tile)
 	notice_stall(worker, lost_ns);
 	atomic64_add(ns, &engine.ns);
 	atomic64_add(bn_tile_weight_bytes(worker->buffer), &engine.weight_bytes);
-	if (opened) {
+	if (opened)
 		wake_sleepers();
-		worker->clock.ns = 0;
-	}
-	if (leave()) {
+	last = leave();
+	if (last)
 		finish();
+	/* What was done here is no part of the next section. */
+	if (opened || last)
 		worker->clock.ns = 0;
-	}
 }
 
 static bool must_rest(unsigned int cpu)

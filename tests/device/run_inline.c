@@ -143,7 +143,7 @@ static void check_by_turns(void)
 	}
 	is(right, n, "a text by RUN and SUBMIT in turns is golden");
 	is(longer, 0, "no RUN was charged more time than it took");
-	ok(most_percent >= 25, "but most of it, once at least: %u %%", most_percent);
+	ok(most_percent >= 25, "but at least a quarter of it, once: %u %%", most_percent);
 	is(t_ring_pending(&c.ring), 0, "RUN puts nothing into the ring");
 	last = t_stats(c.fd);
 	is(last.out_jobs_done, n, "STATS counts the jobs of both");
