@@ -34,6 +34,8 @@ static inline void t_trace_start(const char *kb)
 	/* One order for all CPUs */
 	t_trace_put(T_TRACING "trace_clock", "counter");
 	t_trace_put(T_TRACING "buffer_size_kb", kb);
+	/* Names of tasks come from the scheduler's tracepoints, and that always computes. */
+	t_trace_put(T_TRACING "options/record-cmd", "0");
 	t_trace_put(T_TRACING "events/bitnet/enable", "1");
 	t_trace_put(T_TRACING "tracing_on", "1");
 }
@@ -54,6 +56,7 @@ static inline void t_trace_go_on(void)
 static inline void t_trace_reset(void)
 {
 	t_trace_put(T_TRACING "events/bitnet/enable", "0");
+	t_trace_put(T_TRACING "options/record-cmd", "1");
 	t_trace_put(T_TRACING "trace", "");
 	t_trace_put(T_TRACING "trace_clock", "local");
 	t_trace_put(T_TRACING "buffer_size_kb", "1408");
