@@ -102,7 +102,58 @@ BN_INLINE vec t1_sum(const vec *part, const u32 k)
 	}
 }
 
+/*
+ * For rows: the first digit times 64, the others times 16. That takes as many operations, but two
+ * are masks, for which a CPU has more units than for lookups. What a quarter of the byte finds is
+ * its multiple of 28 modulo 64, and in the upper two bits the first digit. The multiple is 7 less,
+ * or 14 where the rest is 16 or more: so bits 4 and 5 of what remains are the third digit.
+ */
+#define T1_APART	true		/* the first digit has sums of its own */
+#define FOUR(v)		v, v, v, v
+#define LESS(u, by)	(((28 * (u) - (by)) & 63) + (u) / 3 * 64)
+#define OFFSETS(u)	FOUR(LESS(u, 7)), THREE(LESS(u, 14))
+
+static const u8 t1_offsets[64] ALIGNED_64 = {
+	OFFSETS(0), OFFSETS(1), OFFSETS(2), OFFSETS(3), OFFSETS(4), OFFSETS(5), OFFSETS(6),
+	OFFSETS(7), OFFSETS(8), LESS(9, 7),
+};
+
+/* by a quarter of the byte */
+static const u8 t1_second[64] ALIGNED_64 = { TIMES_3(SEVEN(0), SEVEN(16), SEVEN(32)), 0 };
+
+/* by what remains: from 7 on rests of 0 to 15, from 30 on of 16 to 27 */
+static const u8 t1_fourth[64] ALIGNED_64 = {
+	SEVEN(0), THREE(0), THREE(16), THREE(32), THREE(0), THREE(16), 32,
+	SEVEN(0), 32, 32, THREE(0), THREE(16), THREE(32), 48,
+};
+static const u8 t1_fifth[64] ALIGNED_64 = {
+	SEVEN(0), TIMES_3(0, 16, 32), 0, 16, 32, 0, 16, 32, 0,
+	SEVEN(0), 16, 32, TIMES_3(0, 16, 32), 0,
+};
+
+BN_INLINE vec t1_scaled(vec *packed, const u32 k)
+{
+	const vec b = *packed, offset = look_up_64(load(t1_offsets), t1_quarter(b));
+
+	switch (k) {
+	case 0:
+		return offset & set_bytes((char)0xc0);
+	case 1:
+		*packed = subtract_bytes(b, offset);
+		return look_up_64(load(t1_second), t1_quarter(b));
+	case 2:
+		return b & set_bytes(0x30);
+	case 3:
+		return look_up_64(load(t1_fourth), b);
+	default:
+		return look_up_64(load(t1_fifth), b);
+	}
+}
+
 #else
+
+#define T1_APART	false
+#define t1_scaled	t1_digit
 
 /*
  * By tables of 16 bytes, in 18 operations. Bytes are taken modulo 28 and 9 by minima: what is

@@ -29,6 +29,7 @@
 #define COLUMNS_BLOCKS	16			/* whose sums are kept at once: half a cache */
 #define COLUMNS_UNIT	(QUADS > 4 ? 4 * QUADS : 16)	/* in batches, their number is a multiple */
 #define COLUMNS_GROUP	8			/* columns that share loads and stores of sums */
+#define HALVES		(VEC_BYTES / 32)	/* of their vectors, that registers hold at once */
 
 /* Digits or fields of a byte */
 BN_INLINE u32 places(const u32 packing)
@@ -161,36 +162,46 @@ BN_INLINE void prefetch_group(const struct group *g, size_t at, const enum bn_or
 
 /* ---- linear, t1, one row of activations ------------------------------------------------------ */
 
-BN_INLINE struct quad quad_digits(struct quad *packed, const u32 k)
+BN_INLINE struct quad quad_scaled(struct quad *packed, const u32 k)
 {
 	return (struct quad){
-		t1_digit(&packed->a, k), t1_digit(&packed->b, k),
-		t1_digit(&packed->c, k), t1_digit(&packed->d, k),
+		t1_scaled(&packed->a, k), t1_scaled(&packed->b, k),
+		t1_scaled(&packed->c, k), t1_scaled(&packed->d, k),
 	};
 }
 
+/* With digits times 64 and 16 no lane overflows: 32960 products of 192 * 128 are 8.1e8. */
 BN_INLINE void rows_t1(const struct bn_product *p, const enum bn_order order)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
 
 	for (u32 r = 0; r < p->n; r += BN_GROUP) {
 		const struct group g = group_at(p, r, order);
-		struct quad sum = quad_zero();
+		struct quad first = quad_zero(), sum = quad_zero();
 		const s8 *x = p->x;
+		__m128i sums;
 
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
 			prefetch_group(&g, at, order);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
 				struct quad packed = quad_load(&g.row, at + part * VEC_BYTES);
-				const s8 *in = x + part * VEC_BYTES;
 
-				bn_for_each(k, 5)
-					sum = quad_dot(sum, quad_digits(&packed, k),
-						       load(in + 64 * k));
+				bn_for_each(k, 5) {
+					struct quad digits = quad_scaled(&packed, k);
+					vec in = load(x + part * VEC_BYTES + 64 * k);
+
+					if (T1_APART && k == 0)
+						first = quad_dot(first, digits, in);
+					else
+						sum = quad_dot(sum, digits, in);
+				}
 			}
 			x += BN_T1_BLOCK_COLS;
 		}
-		bn_store_group(p->y + r, quad_sums(sum), *p->x_sum, p->n - r);
+		sums = quad_sums(T1_APART ? quad_add(quad_quarter(first), sum) : sum);
+		if (T1_APART)
+			sums = _mm_srai_epi32(sums, 4);
+		bn_store_group(p->y + r, sums, *p->x_sum, p->n - r);
 	}
 }
 
@@ -312,6 +323,23 @@ BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair 
 	}
 }
 
+/*
+ * HALVES halves of the vectors of eight columns, from the @first on. Both are interleaved before any
+ * is added up: the compiler has to load vectors again once it has stored sums.
+ */
+BN_INLINE void add_halves(struct place_sums *sums, const u8 *w, const u32 *at, const u32 first,
+			  vec x, vec y, const u32 packing)
+{
+	struct pair p[HALVES] BN_UNINIT, q[HALVES] BN_UNINIT;
+
+	bn_for_each(i, HALVES) {
+		p[i] = interleave_at(w, at, first + i);
+		q[i] = interleave_at(w, at + 4, first + i);
+	}
+	bn_for_each(i, HALVES)
+		add_places(sums->a[first + i], sums->b[first + i], p[i], x, q[i], y, packing);
+}
+
 /* Sums of the @k'th digit or field, of what add_places() has added up */
 BN_INLINE vec sum_of(const vec *place, const u32 k, const u32 packing)
 {
@@ -371,10 +399,8 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns *c, u32 n, u
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
-				bn_for_each(high, 2)
-					add_places(sums->a[high], sums->b[high],
-						   interleave_at(from, c->at + i, high), x,
-						   interleave_at(from, c->at + i + 4, high), z,
+				bn_for_each(half, 2 / HALVES)
+					add_halves(sums, from, c->at + i, half * HALVES, x, z,
 						   packing);
 				sums++;
 			}
