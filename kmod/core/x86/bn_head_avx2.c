@@ -4,6 +4,7 @@
  */
 #ifndef __CHECKER__		/* sparse knows no intrinsics */
 
+#define HEAD_WORDS
 #include "bn_head_simd.h"
 
 #define HEAD_OP(type, name)	type bn_head_##name##_avx2

@@ -6,12 +6,10 @@
 
 #include "bn_head_simd.h"
 #include "bn_zmm.h"
-#include "bn_vnni_ops.h"
 
 #define HEAD_OP(type, name)	type bn_head_##name##_avx512vnni
 #define HEAD_COLS	64
-#define HEAD_SLOTS	2	/* 16 sums */
-#define HEAD_TILES	5
+#define HEAD_SLOTS	2	/* 16 sums; of 24, many would be on the stack at the end */
 
 struct head_row {
 	__v16si v;
@@ -57,7 +55,6 @@ BN_INLINE __m128i head_total(const struct head_sum *s, s32 q_sum)
 				      halves(s[3].b)), q_sum);
 }
 
-#include "bn_head_tiles.h"
 #include "bn_head_top.h"
 
 #endif /* __CHECKER__ */

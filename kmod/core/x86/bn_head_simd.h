@@ -61,6 +61,18 @@ BN_INLINE size_t head_second(u32 n_pad)
 	return BN_HEAD_Q_BYTES(n_pad) / 2;
 }
 
+#ifndef HEAD_WORDS		/* head_dot() reads digits */
+BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
+{
+	head_store_digits((u8 *)q + i, words, head_second(n_pad));
+}
+
+BN_INLINE size_t head_sum_at(u32 n_pad)
+{
+	return n_pad;
+}
+#endif
+
 BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
 {
 	a = _mm_sub_epi32(_mm_slli_epi32(a, 8), _mm_slli_epi32(_mm_set1_epi32(q_sum), 7));

@@ -3,18 +3,8 @@
  * bn_head_tiles.h - head_top() for several slots, by the tiles of bn_vnni_ops.h
  *
  * Bytes of the plane, plus 128, are the codes of lines; the two digits of each slot's integers are
- * two rows of activations. Thus head_store() puts digits in rows of bytes.
+ * two rows of activations: head_store() puts digits in rows of bytes.
  */
-
-BN_INLINE void head_store(void *q, u32 i, u32 n_pad, __m256i words)
-{
-	head_store_digits((u8 *)q + i, words, head_second(n_pad));
-}
-
-BN_INLINE size_t head_sum_at(u32 n_pad)
-{
-	return n_pad;
-}
 
 /* Rows of activations at a time: so few that the next rows of the plane can be fetched evenly */
 #define HEAD_X		(MOST_X > FETCH_ROWS && QUADS == 1 ? FETCH_ROWS : MOST_X)

@@ -5,7 +5,7 @@
  * The including file has defined
  *   HEAD_OP(type, name)	the heads of the two functions
  *   HEAD_COLS			columns that are multiplied at a time: 16, 32 or 64
- *   HEAD_SLOTS			slots that share a group of rows in registers
+ *   HEAD_SLOTS			slots that share a group of rows in registers: 1 to 3
  *   HEAD_TILES			from how many slots on bn_head_tiles.h is faster, if ever
  *   struct head_row, head_load(row)	HEAD_COLS elements of the plane
  *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with
@@ -64,6 +64,11 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 		memcpy(l1, &nan, sizeof(nan));
 }
 
+/* struct head_pass - the @pass'th of @passes over all rows, with the slots from @slot on */
+struct head_pass {
+	u32 slot, pass, passes;
+};
+
 #define HEAD_ROW_AHEAD	2048	/* of one row, how far ahead it is fetched */
 
 /*
@@ -81,15 +86,30 @@ BN_INLINE void head_dot_rows(const struct bn_head *p, const u8 *const rows[4], c
 	}
 }
 
-/* Four rows at once, which share loads of what they are multiplied with */
+/*
+ * Four rows at once, which share loads of what they are multiplied with. What is fetched meanwhile
+ * is memory as it lies. Of several passes, the first would wait for memory and the others for the
+ * multipliers: so each fetches its share of the rows behind these, where the next piece is.
+ */
 BN_INLINE void head_dot_group(const struct bn_head *p, const u8 *const rows[4], const u8 *q,
-			      struct head_sum *sum, const u32 slots)
+			      struct head_sum *sum, const u32 slots, const struct head_pass *h)
 {
+	const u32 passes = h->passes, step = 4 * HEAD_COLS / passes;
+	const u8 *next = rows[0] + BN_STREAM_AHEAD;
+
+	if (passes > 1)
+		next = rows[0] + p->n * p->row_bytes + h->pass * 4 * p->row_bytes / passes;
 	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
 	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
-		if (HEAD_COLS == 64 || !(at & 63))
-			bn_for_each(k, 4)
-				bn_prefetch_2nd(rows[0] + BN_STREAM_AHEAD + 4 * at + 64 * k);
+		if (HEAD_COLS == 64 || !(at & 63)) {
+			bn_prefetch_2nd(next);
+			bn_prefetch_2nd(next + 64);
+			if (passes == 1) {
+				bn_prefetch_2nd(next + 128);
+				bn_prefetch_2nd(next + 192);
+			}
+		}
+		next += step;
 		bn_for_each(k, 4) {
 			const struct head_row w = head_load(rows[k] + at);
 
@@ -106,22 +126,24 @@ BN_INLINE void head_dot_group(const struct bn_head *p, const u8 *const rows[4], 
  * vectors of a cache line, one product after the other takes less time than reading, and a CPU sees
  * through a row at a time best: Zen 4 reads a quarter more.
  */
-BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, u32 slot, const u32 slots)
+BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, const u32 slots,
+			  const struct head_pass *h)
 {
+	const u32 slot = h->slot;
 	const u8 *row = (const u8 *)p->high + first * p->row_bytes;
 	const u8 *const rows[4] = {
 		row, row + (n > 1 ? 1 : 0) * p->row_bytes, row + (n > 2 ? 2 : 0) * p->row_bytes,
 		row + (n > 3 ? 3 : 0) * p->row_bytes,
 	};
 	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
-	struct head_sum sum[4 * HEAD_SLOTS];
+	struct head_sum sum[4 * HEAD_SLOTS] BN_UNINIT;
 
 	bn_for_each(k, 4 * slots)
 		sum[k] = head_zero();
-	if (HEAD_COLS == 64 && slots == 1)
+	if (HEAD_COLS == 64 && slots == 1 && h->passes == 1)
 		head_dot_rows(p, rows, q, sum);
 	else
-		head_dot_group(p, rows, q, sum, slots);
+		head_dot_group(p, rows, q, sum, slots, h);
 	bn_for_each(s, slots) {
 		s32 q_sum;
 
@@ -131,21 +153,30 @@ BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, u32 slot, c
 	}
 }
 
-BN_INLINE void head_all(const struct bn_head *p, u32 slot, const u32 slots)
+BN_INLINE void head_all(const struct bn_head *p, const struct head_pass *h, const u32 slots)
 {
 	for (u32 i = 0; i < p->n; i += 4)
-		head_group(p, i, p->n - i < 4 ? p->n - i : 4, slot, slots);
+		head_group(p, i, p->n - i < 4 ? p->n - i : 4, slots, h);
 }
 
-BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
+BN_NOINLINE void head_one(const struct bn_head *p, const struct head_pass *h)
 {
-	head_all(p, slot, 1);
+	head_all(p, h, 1);
 }
 
-BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
+#if HEAD_SLOTS > 1
+BN_NOINLINE void head_two(const struct bn_head *p, const struct head_pass *h)
 {
-	head_all(p, slot, HEAD_SLOTS);
+	head_all(p, h, 2);
 }
+#endif
+
+#if HEAD_SLOTS > 2
+BN_NOINLINE void head_three(const struct bn_head *p, const struct head_pass *h)
+{
+	head_all(p, h, 3);
+}
+#endif
 
 #ifndef HEAD_TILES
 #define HEAD_TILES	(BN_MAX_HEAD_ROWS + 1)
@@ -156,14 +187,29 @@ BN_INLINE void head_tiles(const struct bn_head *p)
 
 HEAD_OP(void, top)(const struct bn_head *p)
 {
-	u32 slot = 0;
+	struct head_pass h = { .passes = (p->slots + HEAD_SLOTS - 1) / HEAD_SLOTS };
+	u32 slots;
 
 	if (p->slots >= HEAD_TILES) {
 		head_tiles(p);
 		return;
 	}
-	for (; slot + HEAD_SLOTS <= p->slots; slot += HEAD_SLOTS)
-		head_many(p, slot);
-	for (; slot < p->slots; slot++)
-		head_one(p, slot);
+	for (; h.slot < p->slots; h.slot += slots, h.pass++) {
+		slots = (p->slots - h.slot + h.passes - h.pass - 1) / (h.passes - h.pass);
+		switch (slots) {
+		case 1:
+			head_one(p, &h);
+			break;
+#if HEAD_SLOTS > 1
+		case 2:
+			head_two(p, &h);
+			break;
+#endif
+#if HEAD_SLOTS > 2
+		case 3:
+			head_three(p, &h);
+			break;
+#endif
+		}
+	}
 }

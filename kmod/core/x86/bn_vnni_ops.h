@@ -324,8 +324,8 @@ BN_INLINE void add_places(vec *a, vec *b, struct pair first, vec x, struct pair 
 }
 
 /*
- * HALVES halves of the vectors of eight columns, from the @first on. Both are interleaved before any
- * is added up: the compiler has to load vectors again once it has stored sums.
+ * HALVES halves of the vectors of eight columns, from the @first on. Both are interleaved before
+ * any is added up: the compiler has to load vectors again once it has stored sums.
  */
 BN_INLINE void add_halves(struct place_sums *sums, const u8 *w, const u32 *at, const u32 first,
 			  vec x, vec y, const u32 packing)
