@@ -309,9 +309,11 @@ static s32 *sums(struct bn_scratch *sc)
 	return (s32 *)sc->norm;
 }
 
-/* Multiply; unless they are listed, the lines from the first to the last are looked up together. */
-static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
-		     struct bn_tile_buffer *buffer)
+/*
+ * Multiply lines that have been counted. Unless they are listed, those from the first to the last
+ * are looked up together.
+ */
+static void multiply_again(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p)
 {
 	size_t first = p->index ? (size_t)p->index[0] * p->line_bytes : 0;
 	size_t last = p->index ? (size_t)p->index[p->n - 1] * p->line_bytes :
@@ -324,6 +326,12 @@ static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_pro
 		s->ops->columns[w->packing](p);
 	else
 		s->ops->linear[w->packing](p);
+}
+
+static void multiply(struct bn_step *s, const struct bn_matrix *w, struct bn_product *p,
+		     struct bn_tile_buffer *buffer)
+{
+	multiply_again(s, w, p);
 	buffer->weight_bytes += (u64)p->n * p->blocks * BN_BLOCK_BYTES;
 }
 
@@ -593,17 +601,31 @@ static void gates(struct bn_step *s, const struct bn_layer *l, const struct line
 	}
 }
 
+/* Up of @n channels of one row of activations, in buffer->up, and the GLU of them */
+static void end_channels(struct bn_step *s, const struct bn_matrix *up, u32 row, const u32 *index,
+			 u32 n, struct bn_tile_buffer *buffer)
+{
+	struct bn_scratch *sc = s->scratch;
+	const float *gate = row_of(sc->norm, row, sc->norm_stride);
+	float *act = row_of(sc->act, row, sc->act_stride);
+
+	s->ops->dequant(buffer->up, (const s32 *)buffer->up, n, scale_of(s, up, row), false);
+	for (u32 i = 0; i < n; i++)
+		buffer->gate[i] = gate[index[i]];
+	glu(s, buffer->up, buffer->gate, n);
+	for (u32 i = 0; i < n; i++)
+		act[index[i]] = buffer->up[i];
+}
+
 /*
- * Up of the channels of @tile that are open, from number @nr on, and the GLU of them. Returns the
- * number to go on with.
+ * Up of the channels of @tile that are open in the one row of activations, from number @nr on, and
+ * the GLU of them. Returns the number to go on with.
  */
 static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const struct lines *tile,
 			 u32 nr, u32 most, struct bn_tile_buffer *buffer)
 {
-	struct bn_scratch *sc = s->scratch;
-	struct bn_product p = product(s, up, (s32 *)buffer->up, BN_PIECE_LINES, buffer->tmp);
-	u32 end = numbers_of(tile), next, further;
-	u32 last = s->n_rows == 1 ? end - STRIP_NUMBERS : end;
+	struct bn_product p = product(s, up, (s32 *)buffer->up, 0, buffer->tmp);
+	u32 end = numbers_of(tile), last = end - STRIP_NUMBERS, next, further;
 
 	/* Those of the last strip have not been fetched. */
 	p.n = open_lines(s, tile, nr, last, most, buffer->index, &next);
@@ -619,18 +641,71 @@ static u32 open_channels(struct bn_step *s, const struct bn_matrix *up, const st
 		buffer->list[i] = line_at(s, up, buffer->index[i]);
 	p.list = buffer->list;
 	multiply(s, up, &p, buffer);
-	for (u32 b = 0; b < s->n_rows; b++) {
-		const float *gate = row_of(sc->norm, b, sc->norm_stride);
-		float *act = row_of(sc->act, b, sc->act_stride);
-		float *y = buffer->up + b * BN_PIECE_LINES;
+	end_channels(s, up, 0, buffer->index, p.n, buffer);
+	return next;
+}
 
-		s->ops->dequant(y, (const s32 *)y, p.n, scale_of(s, up, b), false);
-		for (u32 i = 0; i < p.n; i++)
-			buffer->gate[i] = gate[buffer->index[i]];
-		glu(s, y, buffer->gate, p.n);
-		for (u32 i = 0; i < p.n; i++)
-			act[buffer->index[i]] = y[i];
+static bool is_open(const struct bn_scratch *sc, u32 row, u32 channel)
+{
+	return row_of(sc->norm, row, sc->norm_stride)[channel] > 0.0f;
+}
+
+/* How many of @n channels fit a piece, with each row they are open in; at least 1 */
+static u32 channels_in_time(const struct bn_step *s, const u32 *index, u32 n)
+{
+	const struct bn_scratch *sc = s->scratch;
+	u32 products = 0, i;
+
+	for (i = 0; i < n; i++) {
+		for (u32 row = 0; row < s->n_rows; row++)
+			products += is_open(sc, row, index[i]);
+		if (products > sc->sparse_products && i)
+			break;
 	}
+	return i;
+}
+
+/*
+ * The same with several rows of activations: each only with the channels that are open in it. A
+ * row of up comes from memory once and then from the caches; those of the next piece are fetched.
+ */
+static u32 open_channels_of_rows(struct bn_step *s, const struct bn_matrix *up,
+				 const struct lines *tile, u32 nr, u32 most,
+				 struct bn_tile_buffer *buffer)
+{
+	u32 end = numbers_of(tile), n, in_time, ahead, fetched = 0, next, further;
+	struct bn_scratch *sc = s->scratch;
+
+	most = min2(most, sc->sparse_lines);
+	n = open_lines(s, tile, nr, end, most, buffer->index, &next);
+	in_time = channels_in_time(s, buffer->index, n);
+	if (in_time < n)
+		n = open_lines(s, tile, nr, end, in_time, buffer->index, &next);
+	ahead = open_lines(s, tile, next, end, most, buffer->index + n, &further);
+	for (u32 i = 0; i < ahead; i++)
+		buffer->soon[i] = line_at(s, up, buffer->index[n + i]);
+	for (u32 row = 0; row < s->n_rows; row++) {
+		struct bn_product p = product(s, up, (s32 *)buffer->up, 0, buffer->tmp);
+
+		for (u32 i = 0; i < n; i++) {
+			buffer->of_row[p.n] = buffer->index[i];
+			p.n += is_open(sc, row, buffer->index[i]);
+		}
+		if (!p.n)
+			continue;
+		for (u32 i = 0; i < p.n; i++)
+			buffer->list[i] = line_at(s, up, buffer->of_row[i]);
+		p.list = buffer->list;
+		p.batch = 1;
+		p.x += row * p.x_stride;
+		p.x_sum += row;
+		p.fetch = buffer->soon + fetched;
+		p.n_fetch = min2(ahead - fetched, p.n / BN_PARTS * BN_FETCH_LINES);
+		fetched += p.n_fetch;
+		multiply_again(s, up, &p);
+		end_channels(s, up, row, buffer->of_row, p.n, buffer);
+	}
+	buffer->weight_bytes += (u64)n * up->line_bytes;
 	return next;
 }
 
@@ -661,8 +736,14 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 		return true;
 	}
 	if (sc->sparse) {
-		*cursor = all.n + open_channels(s, &l->ffn_up, &all, *cursor - all.n, most, buffer);
-		return *cursor < all.n + numbers_of(&all);
+		u32 nr = *cursor - all.n;
+
+		if (s->n_rows > 1)
+			nr = open_channels_of_rows(s, &l->ffn_up, &all, nr, most, buffer);
+		else
+			nr = open_channels(s, &l->ffn_up, &all, nr, most, buffer);
+		*cursor = all.n + nr;
+		return nr < numbers_of(&all);
 	}
 	piece = piece_of(sc, BN_PHASE_GATE_UP, &all, *cursor - all.n);
 	ffn_rows(s, &l->ffn_up, &piece, sc->act, sc->act_stride, 0, buffer);
@@ -735,6 +816,43 @@ static u32 start_sums(const struct bn_step *s, const struct bn_matrix *w,
 	return end;
 }
 
+/* How many of @p's columns fit a piece, with each row they matter to; at least 1 */
+static u32 columns_in_time(const struct bn_step *s, const struct bn_product *p)
+{
+	u32 products = 0, i;
+
+	for (i = 0; i < p->n; i++) {
+		for (u32 row = 0; row < p->batch; row++)
+			products += p->x[row * p->x_stride + p->index[i]] != 0;
+		if (products > s->scratch->sparse_products && i)
+			break;
+	}
+	return i;
+}
+
+/* Columns @all->index with several rows of activations: each only with those that matter to it */
+static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
+			    const struct bn_product *all, struct bn_tile_buffer *buffer)
+{
+	for (u32 row = 0; row < all->batch; row++) {
+		struct bn_product p = *all;
+
+		p.n = 0;
+		p.ahead = 0;
+		p.batch = 1;
+		p.x += row * p.x_stride;
+		p.y += row * p.y_stride;
+		for (u32 i = 0; i < all->n; i++) {
+			buffer->of_row[p.n] = all->index[i];
+			p.n += p.x[all->index[i]] != 0;
+		}
+		p.index = buffer->of_row;
+		if (p.n)
+			multiply_again(s, w, &p);
+	}
+	buffer->weight_bytes += (u64)all->n * all->blocks * BN_BLOCK_BYTES;
+}
+
 /*
  * A piece of a product by columns [from, end): first the sums get what they start with, row by row,
  * then columns are added. @cursor counts rows and columns. Returns false when they are through.
@@ -755,15 +873,25 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	at = from + *cursor - p->batch;
 	next = min2(at + piece, end);
 	if (sparse) {
+		if (p->batch > 1)
+			piece = min2(piece, s->scratch->sparse_lines);
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
+		if (p->batch > 1) {
+			u32 n = columns_in_time(s, p);
+
+			next = n < p->n ? p->index[n] : next;
+			p->n = n;
+		}
 	} else {
 		p->n = next - at;
 		p->w += (size_t)at * w->line_bytes;
 		p->x += at;
 		p->ahead = end - next;
 	}
-	if (p->n)
+	if (sparse && p->batch > 1)
+		columns_of_rows(s, w, p, buffer);
+	else if (p->n)
 		multiply(s, w, p, buffer);
 	*cursor = p->batch + next - from;
 	return next < end;

@@ -17,7 +17,7 @@
  * Up to so many rows, a step reads only those rows of ffn_up and columns of ffn_down that matter
  * for one of them: with more rows there are few that do not.
  */
-#define BN_SPARSE_ROWS	4
+#define BN_SPARSE_ROWS	16
 
 /**
  * struct bn_kv - a session's key/value cache

@@ -33,6 +33,7 @@
 _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
 
 /* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
+#define SPARSE_PAIRS	1024	/* of a line and one of several rows: looked at in a piece */
 #define F32_SLOWDOWN	8
 #define ATTN_SLOWDOWN	4
 /* and the head's products of 8 with 16 bits */
@@ -397,6 +398,15 @@ static u32 head_rows(const struct bn_step *s, u32 slots)
 	return max2(min2(n, BN_SECTION_BYTES / stride) & ~3U, 1);
 }
 
+/*
+ * Up to how many rows of activations are multiplied one by one with what matters for each? In a
+ * batch, a variant that multiplies much faster, by AMX, has done it all before.
+ */
+static u32 sparse_rows(const struct bn_step *s)
+{
+	return s->ops->batch_macs_per_us / 8 > s->ops->macs_per_us ? 4 : BN_SPARSE_ROWS;
+}
+
 static void plan_tiles(struct bn_step *s)
 {
 	const struct bn_model *m = s->model;
@@ -407,7 +417,7 @@ static void plan_tiles(struct bn_step *s)
 
 	for (u32 kind = 0; kind < BN_PHASE_KINDS; kind++)
 		sc->tiles[kind] = s->n_rows;
-	sc->sparse = m->activation == BITNET_ACT_RELU2 && s->n_rows <= BN_SPARSE_ROWS && !s->dense;
+	sc->sparse = m->activation == BITNET_ACT_RELU2 && s->n_rows <= sparse_rows(s) && !s->dense;
 
 	/* All layers have the same shapes: bn_model_parse() saw to it. */
 	plan_rows(s, BN_PHASE_QKV, &l->attn_q,
@@ -425,6 +435,9 @@ static void plan_tiles(struct bn_step *s)
 	sc->add_tiles = 1;
 	if (l->ffn_down.by_column && s->n_rows <= FEW_ROWS)
 		plan_columns(s, &l->ffn_down);
+
+	sc->sparse_lines = max2(SPARSE_PAIRS / s->n_rows, 1);
+	sc->sparse_products = s->ops->macs_per_us * PIECE_US / m->hidden_pad;
 
 	sc->tiles[BN_PHASE_OUT_NORM] = s->n_slots;
 	sc->tiles[BN_PHASE_HEAD] = sc->n_blocks;

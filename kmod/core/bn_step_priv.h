@@ -101,6 +101,8 @@ struct bn_scratch {
 	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
 	u32 add_tiles;			/* of BN_PHASE_DOWN_ADD, for each row */
 	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
+	u32 sparse_lines;		/* of a piece of several rows that are sparse ... */
+	u32 sparse_products;		/* ... and of products of one with a row */
 	u32 head_slots;			/* slots of a piece of logits */
 	u32 head_rows;			/* vocabulary rows of it, of the high plane ... */
 	u32 full_rows;			/* ... or of both */
@@ -148,7 +150,9 @@ struct bn_head_slot {
  * @tmp:	for the operations
  * @weight_bytes: weights read since bn_tile_weight_bytes() was asked
  * @list, @index: lines wanted in this piece, as addresses or numbers
+ * @of_row:	of those in @index, the ones wanted by one row of activations
  * @fetch:	lines that a product is to fetch meanwhile, see struct bn_product
+ * @soon:	lines of the next piece
  * @gate, @up:	their elements, one row behind the other
  * @sums:	of lines of several parts, before they are sorted
  */
@@ -157,10 +161,12 @@ struct bn_tile_buffer {
 	u64 weight_bytes;
 	const u8 *list[BN_PIECE_LINES + BN_AHEAD_LINES];
 	const u8 *fetch[BN_FETCH_LINES * BN_STRIP_LINES];
-	u32 index[BN_PIECE_LINES + BN_AHEAD_LINES + 8];	/* eight are looked at together */
+	const u8 *soon[BN_PIECE_LINES];
+	u32 index[2 * BN_PIECE_LINES + 8];	/* eight are looked at together */
+	u32 of_row[BN_PIECE_LINES];
 	float gate[BN_PIECE_LINES];
 	union {
-		float up[BN_PIECE_LINES * BN_SPARSE_ROWS];
+		float up[BN_PIECE_LINES];
 		s32 sums[BN_PIECE_LINES];
 	};
 };
