@@ -127,7 +127,8 @@ static void check(struct t_client *c, uint32_t other, const struct t_image *imag
 	is(status, 0, "%s jobs were done", name);
 	ok(t_trace_read(take), "the trace is whole");
 	t_trace_reset();
-	ok(told.lost > i / 4 && told.others, "beside them, %u of %u steps lost rows while aside",
+	/* Whether the cancelling comes while a step is aside, the host decides as well. */
+	ok(told.lost > i / 10 && told.others, "beside them, %u of %u steps lost rows while aside",
 	   told.lost, i);
 	is(told.learnt, 0, "none of them was learnt from");
 	/* Getting its rows back is in what such a head takes. */
