@@ -830,10 +830,17 @@ static u32 columns_in_time(const struct bn_step *s, const struct bn_product *p)
 	return i;
 }
 
-/* Columns @all->index with several rows of activations: each only with those that matter to it */
+/*
+ * Columns @all->index with several rows of activations: each only with those that matter to it. As
+ * many as fit a piece; if not all do, *@next is the first of the others.
+ */
 static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
-			    const struct bn_product *all, struct bn_tile_buffer *buffer)
+			    const struct bn_product *all, u32 *next, struct bn_tile_buffer *buffer)
 {
+	u32 n = columns_in_time(s, all);
+
+	if (n < all->n)
+		*next = all->index[n];
 	for (u32 row = 0; row < all->batch; row++) {
 		struct bn_product p = *all;
 
@@ -842,7 +849,7 @@ static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
 		p.batch = 1;
 		p.x += row * p.x_stride;
 		p.y += row * p.y_stride;
-		for (u32 i = 0; i < all->n; i++) {
+		for (u32 i = 0; i < n; i++) {
 			buffer->of_row[p.n] = all->index[i];
 			p.n += p.x[all->index[i]] != 0;
 		}
@@ -850,7 +857,7 @@ static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
 		if (p.n)
 			multiply_again(s, w, &p);
 	}
-	buffer->weight_bytes += (u64)all->n * all->blocks * BN_BLOCK_BYTES;
+	buffer->weight_bytes += (u64)n * all->blocks * BN_BLOCK_BYTES;
 }
 
 /*
@@ -877,12 +884,6 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			piece = min2(piece, s->scratch->sparse_lines);
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
-		if (p->batch > 1) {
-			u32 n = columns_in_time(s, p);
-
-			next = n < p->n ? p->index[n] : next;
-			p->n = n;
-		}
 	} else {
 		p->n = next - at;
 		p->w += (size_t)at * w->line_bytes;
@@ -890,7 +891,7 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 		p->ahead = end - next;
 	}
 	if (sparse && p->batch > 1)
-		columns_of_rows(s, w, p, buffer);
+		columns_of_rows(s, w, p, &next, buffer);
 	else if (p->n)
 		multiply(s, w, p, buffer);
 	*cursor = p->batch + next - from;

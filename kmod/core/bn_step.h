@@ -15,7 +15,7 @@
 
 /*
  * Up to so many rows, a step reads only those rows of ffn_up and columns of ffn_down that matter
- * for one of them: with more rows there are few that do not.
+ * for one of them, and multiplies each row only with those that matter for it.
  */
 #define BN_SPARSE_ROWS	16
 

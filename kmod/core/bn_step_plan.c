@@ -32,8 +32,9 @@
 
 _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
 
-/* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
 #define SPARSE_PAIRS	1024	/* of a line and one of several rows: looked at in a piece */
+
+/* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
 #define F32_SLOWDOWN	8
 #define ATTN_SLOWDOWN	4
 /* and the head's products of 8 with 16 bits */

@@ -101,8 +101,8 @@ struct bn_scratch {
 	u32 down_cols;			/* columns of a tile of BN_PHASE_DOWN; 0: outputs */
 	u32 add_tiles;			/* of BN_PHASE_DOWN_ADD, for each row */
 	u32 piece_lines[BN_PHASE_KINDS]; /* of each part, or columns of a matrix by column */
-	u32 sparse_lines;		/* of a piece of several rows that are sparse ... */
-	u32 sparse_products;		/* ... and of products of one with a row */
+	u32 sparse_lines;		/* of a piece, if several rows are sparse ... */
+	u32 sparse_products;		/* ... and products of one of them with a row */
 	u32 head_slots;			/* slots of a piece of logits */
 	u32 head_rows;			/* vocabulary rows of it, of the high plane ... */
 	u32 full_rows;			/* ... or of both */
@@ -153,7 +153,7 @@ struct bn_head_slot {
  * @of_row:	of those in @index, the ones wanted by one row of activations
  * @fetch:	lines that a product is to fetch meanwhile, see struct bn_product
  * @soon:	lines of the next piece
- * @gate, @up:	their elements, one row behind the other
+ * @gate, @up:	their elements, of one row of activations
  * @sums:	of lines of several parts, before they are sorted
  */
 struct bn_tile_buffer {
