@@ -116,7 +116,14 @@ static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot, vo
 {
 	struct bn_scratch *sc = s->scratch;
 
-	look_up(s, &p->high, p);
+	for (u32 k = 0; p->apart && k < BN_PARTS; k++) {
+		const u8 *part = (const u8 *)p->high + (size_t)k * p->apart * p->row_bytes;
+		u64 bytes = (u64)(p->n / BN_PARTS) * p->row_bytes;
+
+		p->part[k] = (const s8 *)bn_weights_at(s->model, part, bytes);
+	}
+	if (!p->apart)
+		look_up(s, &p->high, p);
 	p->x = sc->head_q + (size_t)slot * sc->head_q_stride;
 	p->x_stride = sc->head_q_stride;
 	p->step = sc->head_step + slot;
@@ -231,6 +238,12 @@ static bool any_full(const struct bn_step *s)
 	return false;
 }
 
+/* Are @n of @rows rows of a block, for one slot, to be taken from BN_PARTS parts of it at once? */
+static bool in_parts(const struct bn_step *s, u32 rows, u32 n)
+{
+	return s->streams && s->n_slots == 1 && rows % BN_PARTS == 0 && n % BN_PARTS == 0;
+}
+
 /*
  * One block of the vocabulary for all slots: the logits, exact or not, row by row, so that each
  * plane is read once, unless a row with all slots is too much for a piece; then what the bounds of
@@ -258,7 +271,12 @@ bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_bu
 		for (end = slot + 1; end < last; end++)
 			if (sc->head[end].certified != certified)
 				break;
-		p = product(s, slot, end - slot, first + at, n);
+		if (certified && in_parts(s, rows, n)) {
+			p = product(s, slot, 1, first + at / BN_PARTS, n);
+			p.apart = rows / BN_PARTS;
+		} else {
+			p = product(s, slot, end - slot, first + at, n);
+		}
 		if (certified)
 			top_product(s, &p, slot, buffer->tmp);
 		else

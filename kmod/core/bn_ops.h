@@ -92,6 +92,9 @@ struct bn_product {
  * @y:		f32, slot s at y + s * y_stride
  * @y_stride:	in elements
  * @high, @low:	first row of the planes, 64-byte aligned
+ * @part:	head_top(), one slot: if part[0] is set, @n is a multiple of BN_PARTS, and row
+ *		BN_PARTS * i + k is the i'th from part[k] on, instead of from @high on: see
+ *		struct bn_product. Its scale and its logit are the ones number @apart * k + i
  * @scale:	of the first row; 4-byte alignment only
  * @row_bytes:	from one row to the next, of both planes
  * @index:	numbers of the rows wanted, in any order; NULL: 0 .. n-1. The caller's own, trusted
@@ -107,6 +110,8 @@ struct bn_head {
 	float *y;
 	size_t y_stride;
 	const s8 *high, *low;
+	const s8 *part[BN_PARTS];
+	u32 apart;
 	const float *scale;
 	size_t row_bytes;
 	const u32 *index;

@@ -349,18 +349,36 @@ static void head_quantize(void *q, float *step, float *l1, const float *x, u32 n
 	*l1 = one_nan(sum);
 }
 
+/* struct head_at - the @i'th row of head_top(), and its number among scales and logits */
+struct head_at {
+	const s8 *high;
+	size_t number;
+};
+
+static struct head_at head_at(const struct bn_head *p, u32 i)
+{
+	const u32 part = i % BN_PARTS, of_part = i / BN_PARTS;
+
+	if (!p->part[0])
+		return (struct head_at){ p->high + i * p->row_bytes, i };
+	return (struct head_at){
+		p->part[part] + of_part * p->row_bytes, p->apart * part + of_part,
+	};
+}
+
 static void head_top(const struct bn_head *p)
 {
 	for (u32 s = 0; s < p->slots; s++) {
 		const s16 *q = (const void *)((const u8 *)p->x + s * p->x_stride);
 
 		for (u32 i = 0; i < p->n; i++) {
-			const s8 *high = p->high + i * p->row_bytes;
+			const struct head_at at = head_at(p, i);
 			s32 sum = 0;
 
 			for (u32 j = 0; j < p->n_pad; j++)
-				sum += high[j] * q[j];
-			p->y[s * p->y_stride + i] = one_nan((float)sum * p->step[s] * p->scale[i]);
+				sum += at.high[j] * q[j];
+			p->y[s * p->y_stride + at.number] =
+				one_nan((float)sum * p->step[s] * p->scale[at.number]);
 		}
 	}
 }

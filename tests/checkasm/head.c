@@ -96,6 +96,19 @@ static bool head_full(const struct bn_ops *ref, const struct bn_ops *ops, char *
 	return compare(got, want, elems, what, what_bytes);
 }
 
+/* One slot, and rows from BN_PARTS places, fewer of each than there are scales */
+static void take_parts(struct bn_head *p)
+{
+	u32 rows = p->n, lines;
+
+	p->slots = 1;
+	p->apart = rows / BN_PARTS;
+	lines = between(1, p->apart);
+	p->n = lines * BN_PARTS;
+	for (u32 k = 0; k < BN_PARTS; k++)
+		p->part[k] = p->high + (size_t)below(rows - lines + 1) * p->row_bytes;
+}
+
 /*
  * Quantised by each variant into its own form, then multiplied: bits show each sum if step and scale
  * are 1. Rows of equal magnitude give the largest integers everywhere.
@@ -104,7 +117,7 @@ static bool head_top(const struct bn_ops *ref, const struct bn_ops *ops, char *w
 		     size_t what_bytes)
 {
 	struct bn_head p = { .n = between(1, 70) };
-	u32 elems = rnd_head(&p, p.n), q_bytes = BN_HEAD_Q_BYTES(p.n_pad);
+	u32 rows = p.n, elems = rnd_head(&p, rows), q_bytes = BN_HEAD_Q_BYTES(p.n_pad);
 	float *got = floats(GOT, elems, FLOAT_ALIGN), *want = buffer(WANT, elems * 4, FLOAT_ALIGN);
 	struct { float step, l1; } of_got[BN_MAX_HEAD_ROWS], of_want[BN_MAX_HEAD_ROWS];
 	float *x = floats(X, p.n_pad, 64), step[BN_MAX_HEAD_ROWS];
@@ -124,15 +137,17 @@ static bool head_top(const struct bn_ops *ref, const struct bn_ops *ops, char *w
 				   p.n_pad);
 		step[s] = of_want[s].step;
 	}
+	if (p.n >= BN_PARTS && !below(3))
+		take_parts(&p);
 	if (below(2)) {
 		for (u32 s = 0; s < p.slots; s++)
 			step[s] = 1.0f;
-		for (u32 i = 0; i < p.n; i++)
+		for (u32 i = 0; i < rows; i++)
 			((float *)p.scale)[i] = 1.0f;
 	}
 	memcpy(want, got, elems * sizeof(*want));
-	snprintf(what, what_bytes, "n_pad %u, rows %u, row_bytes %zu, slots %u", p.n_pad, p.n,
-		 p.row_bytes, p.slots);
+	snprintf(what, what_bytes, "n_pad %u, rows %u, row_bytes %zu, slots %u%s", p.n_pad, p.n,
+		 p.row_bytes, p.slots, p.part[0] ? ", in parts" : "");
 	p.step = step;
 	p.y = want;
 	p.x = q_want;

@@ -79,15 +79,34 @@ BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
 	return _mm_add_epi32(a, b);
 }
 
+BN_INLINE __m128 head_scaled(__m128i sums, float step, __m128 scales)
+{
+	const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(BN_F32_NAN));
+	__m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(step));
+
+	v = _mm_mul_ps(v, scales);
+	return _mm_blendv_ps(v, nan, _mm_cmpunord_ps(v, v));
+}
+
 /* four logits: the first @n of @y are written, the first @n scales are read */
 BN_INLINE void head_logits(float *y, __m128i sums, float step, const float *scale, u32 n)
 {
 	const __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32((s32)n), _mm_setr_epi32(0, 1, 2, 3));
-	const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(BN_F32_NAN));
-	__m128 v = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_set1_ps(step));
 
-	v = _mm_mul_ps(v, _mm_maskload_ps(scale, first));
-	_mm_maskstore_ps(y, first, _mm_blendv_ps(v, nan, _mm_cmpunord_ps(v, v)));
+	_mm_maskstore_ps(y, first, head_scaled(sums, step, _mm_maskload_ps(scale, first)));
+}
+
+/* four logits, @apart floats from each other, as their scales are */
+BN_INLINE void head_logits_apart(float *y, __m128i sums, float step, const float *scale,
+				 size_t apart)
+{
+	float logits[4];
+
+	_mm_storeu_ps(logits, head_scaled(sums, step,
+					  _mm_setr_ps(scale[0], scale[apart], scale[2 * apart],
+						      scale[3 * apart])));
+	bn_for_each(k, 4)
+		y[k * apart] = logits[k];
 }
 
 #endif /* BN_HEAD_SIMD_H */

@@ -87,6 +87,39 @@ BN_INLINE void head_dot_rows(const struct bn_head *p, const u8 *const rows[4], c
 }
 
 /*
+ * With one slot, a row of each part at a time: four streams, in each of which the CPU is told what
+ * comes.
+ */
+BN_NOINLINE void head_parts(const struct bn_head *p)
+{
+	const u8 *q = p->x;
+	s32 q_sum;
+
+	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
+	for (u32 i = 0; i < p->n / BN_PARTS; i++) {
+		const size_t row = i * p->row_bytes;
+		const struct bn_rows rows = {
+			(const u8 *)p->part[0] + row, (const u8 *)p->part[1] + row,
+			(const u8 *)p->part[2] + row, (const u8 *)p->part[3] + row,
+		};
+		struct head_sum sum[BN_PARTS] = {
+			head_zero(), head_zero(), head_zero(), head_zero(),
+		};
+
+		for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
+			if (HEAD_COLS == 64 || !(at & 63))
+				bn_prefetch_rows(&rows, at + BN_PART_AHEAD);
+			sum[0] = head_dot(sum[0], head_load(rows.a + at), q, at, p->n_pad);
+			sum[1] = head_dot(sum[1], head_load(rows.b + at), q, at, p->n_pad);
+			sum[2] = head_dot(sum[2], head_load(rows.c + at), q, at, p->n_pad);
+			sum[3] = head_dot(sum[3], head_load(rows.d + at), q, at, p->n_pad);
+		}
+		head_logits_apart(p->y + i, head_total(sum, q_sum), p->step[0], p->scale + i,
+				  p->apart);
+	}
+}
+
+/*
  * Four rows at once, which share loads of what they are multiplied with. What is fetched meanwhile
  * is memory as it lies. Of several passes, the first would wait for memory and the others for the
  * multipliers: so each fetches its share of the rows behind these, where the next piece is.
@@ -190,6 +223,10 @@ HEAD_OP(void, top)(const struct bn_head *p)
 	struct head_pass h = { .passes = (p->slots + HEAD_SLOTS - 1) / HEAD_SLOTS };
 	u32 slots;
 
+	if (p->part[0]) {
+		head_parts(p);
+		return;
+	}
 	if (p->slots >= HEAD_TILES) {
 		head_tiles(p);
 		return;
