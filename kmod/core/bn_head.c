@@ -87,7 +87,7 @@ static struct bn_head product(const struct bn_step *s, u32 slot, u32 slots, u32 
 		.y = logits_of(s, slot, first), .y_stride = sc->logits_stride,
 		.high = m->output.high + at, .low = m->output.low + at,
 		.scale = m->output.scale + first, .row_bytes = m->embd_stride, .n = n,
-		.n_pad = m->embd_stride, .slots = slots,
+		.n_pad = m->embd_stride, .slots = slots, .streams = s->streams,
 	};
 }
 

@@ -103,6 +103,7 @@ struct bn_product {
  * @x_stride:	in bytes, a multiple of 64; head_top(): BN_HEAD_Q_BYTES(@n_pad)
  * @step:	head_top(): of each slot
  * @tmp:	head_top(): BN_TMP_BYTES of the caller, 64-byte aligned, contents of no meaning
+ * @streams:	head_top(), several slots: bn_likes_streams()
  * @n_pad:	multiple of 64, <= row_bytes. From the true length on x is zero, but not the planes
  * @slots:	1 .. BN_MAX_HEAD_ROWS
  */
@@ -120,6 +121,7 @@ struct bn_head {
 	size_t x_stride;
 	const float *step;
 	void *tmp;
+	bool streams;
 	u32 n_pad;
 	u32 slots;
 };

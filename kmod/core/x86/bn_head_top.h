@@ -122,27 +122,42 @@ BN_NOINLINE void head_parts(const struct bn_head *p)
 /*
  * Four rows at once, which share loads of what they are multiplied with. What is fetched meanwhile
  * is memory as it lies. Of several passes, the first would wait for memory and the others for the
- * multipliers: so each fetches its share of the rows behind these, where the next piece is.
+ * multipliers: so each fetches its share of the rows behind these, where the next piece is; and
+ * where streams are liked, of each quarter of them.
  */
 BN_INLINE void head_dot_group(const struct bn_head *p, const u8 *const rows[4], const u8 *q,
 			      struct head_sum *sum, const u32 slots, const struct head_pass *h)
 {
 	const u32 passes = h->passes, step = 4 * HEAD_COLS / passes;
+	const size_t bytes = p->n * p->row_bytes, quarter = bytes / 4;
+	const size_t done = rows[0] - (const u8 *)p->high;
+	const bool quarters = passes > 1 && p->streams;
 	const u8 *next = rows[0] + BN_STREAM_AHEAD;
+	u32 wait = 0;
 
 	if (passes > 1)
-		next = rows[0] + p->n * p->row_bytes + h->pass * 4 * p->row_bytes / passes;
+		next = rows[0] + bytes + h->pass * 4 * p->row_bytes / passes;
+	if (quarters)
+		next = (const u8 *)p->high + bytes + (h->pass * quarter + done / 4) / passes;
 	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
 	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
 		if (HEAD_COLS == 64 || !(at & 63)) {
-			bn_prefetch_2nd(next);
-			bn_prefetch_2nd(next + 64);
-			if (passes == 1) {
-				bn_prefetch_2nd(next + 128);
-				bn_prefetch_2nd(next + 192);
+			if (quarters && !wait--) {
+				bn_for_each(k, 4)
+					bn_prefetch_2nd(next + k * quarter);
+				next += 64;
+				wait = passes - 1;
+			} else if (!quarters) {
+				bn_prefetch_2nd(next);
+				bn_prefetch_2nd(next + 64);
+				if (passes == 1) {
+					bn_prefetch_2nd(next + 128);
+					bn_prefetch_2nd(next + 192);
+				}
 			}
 		}
-		next += step;
+		if (!quarters)
+			next += step;
 		bn_for_each(k, 4) {
 			const struct head_row w = head_load(rows[k] + at);
 
