@@ -48,7 +48,8 @@
  *		@line_bytes / BN_BLOCK_BYTES; columns() those of some outputs
  * @list:	linear(): addresses of the lines wanted, in any order; NULL: one behind the other
  *		from @w on. The caller's own, trusted, as @index is
- * @index:	columns(): numbers of the lines wanted, ascending; NULL: 0 .. n-1
+ * @index:	columns(): numbers of the lines wanted, ascending, or those of BN_PARTS parts in
+ *		turns, of each ascending; NULL: 0 .. n-1
  * @part:	linear(), batch 1, no @list: if part[0] is set, @n is a multiple of BN_PARTS, and
  *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on: as many
  *		streams of memory, each long, are what it is read fastest by. More lines of each
@@ -164,6 +165,7 @@ struct bn_ops {
 	u32 needs;		/* BN_CPU_* bits */
 	u32 macs_per_us;	/* rough speed of linear() with t2 and batch 1, for sizing pieces */
 	u32 batch_macs_per_us;	/* the same of large batches */
+	bool parted_columns;	/* columns(), batch 1: @index may give them in turns of parts */
 
 	/**
 	 * @linear: lines are rows: y[b][i] = sum over c of (code(index[i], c) - 1) * x[b][c]

@@ -861,6 +861,32 @@ static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
 }
 
 /*
+ * Are @columns whole columns to be taken from BN_PARTS parts of them in turns? As rows are, see
+ * has_parts(), @piece at a time.
+ */
+static bool columns_in_parts(const struct bn_step *s, const struct bn_product *p, u32 columns,
+			     u32 piece)
+{
+	return s->streams && s->ops->parted_columns && p->batch == 1 &&
+	       p->blocks * BN_BLOCK_BYTES == p->line_bytes && columns % BN_PARTS == 0 &&
+	       piece % BN_PARTS == 0;
+}
+
+/* The next @n of the columns [from, end) in turns, @done having been taken, and some ahead */
+static void list_parts(struct bn_product *p, u32 from, u32 end, u32 done, u32 n, u32 *index)
+{
+	const u32 apart = (end - from) / BN_PARTS;
+	u32 first = from + done / BN_PARTS;
+
+	p->n = n;
+	p->ahead = min2(end - from - done - n, BN_AHEAD_LINES);
+	p->index = index;
+	for (u32 i = 0; i < p->n + p->ahead; i += BN_PARTS, first++)
+		for (u32 k = 0; k < BN_PARTS; k++)
+			index[i + k] = first + k * apart;
+}
+
+/*
  * A piece of a product by columns [from, end): first the sums get what they start with, row by row,
  * then columns are added. @cursor counts rows and columns. Returns false when they are through.
  */
@@ -884,6 +910,8 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			piece = min2(piece, s->scratch->sparse_lines);
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
+	} else if (columns_in_parts(s, p, end - from, piece)) {
+		list_parts(p, from, end, at - from, next - at, buffer->index);
 	} else {
 		p->n = next - at;
 		p->w += (size_t)at * w->line_bytes;

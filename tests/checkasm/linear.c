@@ -171,7 +171,7 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 	};
 	u32 lines, width;
 	u32 *index;
-	bool good;
+	bool good, turns = below(2);
 
 	/* extremes need hundreds of columns to overflow 16 bits: now and then with many rows too */
 	if (p.batch > 1 && !below(4)) {
@@ -187,6 +187,8 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 	p.ahead = below(2) ? below(70) : 0;
 	lines = p.n + p.ahead + below(3 * p.n);
 	index = rnd_index(p.n + p.ahead, lines);
+	for (u32 i = 0; index && p.batch == 1 && turns && i < p.n + p.ahead; i++)
+		index[i] = i % BN_PARTS * (lines / BN_PARTS) + i / BN_PARTS;
 	p.index = index;
 	p.y_stride = width + below(7);
 	rnd_product(&p, lines, lines, below(3));

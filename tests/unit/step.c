@@ -437,6 +437,7 @@ static void check_same(struct fixture *f, const char *name, bool some)
 		{ 4, 100000000, true, true }, { 1, 100000000, false, true },
 		{ 1, 500, false, true }, { 1, 1, false, false }, { 1, 500, false, false },
 		{ 1, 100000000, false, false }, { 1, 100000000, true, false },
+		{ 1, 500, true, true },
 	};
 	bool release = t_release_size();
 	const struct bn_model *m = &f->model;

@@ -32,6 +32,7 @@ const struct bn_ops bn_ops_avx512vbmi = {
 	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI | BN_CPU_AVX512VBMI,
 	.macs_per_us = 60000,
 	.batch_macs_per_us = 300000,
+	.parted_columns = true,
 	.linear = { [BN_T2] = bn_linear_t2_avx512vnni, [BN_T1] = bn_linear_t1_avx512vbmi },
 	.columns = { [BN_T2] = bn_columns_t2_avx512vnni, [BN_T1] = bn_columns_t1_avx512vbmi },
 	BN_SHARED_OPS_OF(avx512vnni),

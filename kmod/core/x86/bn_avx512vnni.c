@@ -209,6 +209,7 @@ const struct bn_ops bn_ops_avx512vnni = {
 	.needs = BN_CPU_AVX2 | BN_CPU_AVX512VNNI,
 	.macs_per_us = 60000,
 	.batch_macs_per_us = 300000,
+	.parted_columns = true,
 	.linear = { [BN_T2] = bn_linear_t2_avx512vnni, [BN_T1] = linear_t1 },
 	.columns = { [BN_T2] = bn_columns_t2_avx512vnni, [BN_T1] = columns_t1 },
 	BN_SHARED_OPS_OF(avx512vnni),

@@ -136,6 +136,7 @@ const struct bn_ops bn_ops_avxvnni = {
 	.needs = BN_CPU_AVX2 | BN_CPU_AVXVNNI,
 	.macs_per_us = 50000,
 	.batch_macs_per_us = 100000,
+	.parted_columns = true,
 	.linear = { [BN_T2] = linear_t2, [BN_T1] = linear_t1 },
 	.columns = { [BN_T2] = columns_t2, [BN_T1] = columns_t1 },
 	BN_SHARED_OPS_OF(avx2),
