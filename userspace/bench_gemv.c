@@ -24,7 +24,7 @@ struct products {
 	uint64_t matrix_bytes, n_matrices;
 	uint32_t wanted, piece;		/* lines of a matrix, and of a call */
 	bool streams;			/* asked for once: it may take microseconds */
-	uint32_t *index;		/* of lines here and there; NULL: all */
+	uint32_t *index;		/* of lines here and there, or in turns; NULL: as they lie */
 	struct room *rooms;
 	uint64_t next, done;		/* atomic: matrix to take, and how many there were */
 	uint64_t end_ns;
@@ -39,8 +39,8 @@ static uint64_t now_ns(void)
 }
 
 /*
- * As a step does it: of rows that are all wanted, those of BN_PARTS parts at once if this CPU likes
- * that; of columns, one behind the other.
+ * As a step does it: of lines that are all wanted, those of BN_PARTS parts at once if this CPU likes
+ * that, and the variant, if they are columns; else one behind the other.
  */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
@@ -111,7 +111,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	uint32_t lines = g->by_column ? g->cols : g->rows;
 	uint32_t line_bytes = bn_line_bytes(g->packing, weights);
 	size_t n_x = bn_cols_pad(g->cols), n_y = bn_cols_pad(g->rows);
-	bool listed = g->every > 1, rows = listed && !g->by_column;
+	bool listed = g->every > 1, rows = listed && !g->by_column, turns;
 	int8_t *x = zeroed(n_x);
 
 	*p = (struct products){
@@ -125,17 +125,20 @@ static int make_products(struct products *p, const struct bench_limits *l,
 			     .x_sum = &x_sum, .batch = 1 },
 	};
 	p->piece = p->piece ? p->piece : BN_PARTS;
+	turns = !listed && g->by_column && p->streams && l->ops->parted_columns;
 	p->n_matrices = l->buffer.length / p->matrix_bytes;
 	p->end_ns = now_ns() + MOST_NS;
 	p->rooms = calloc(l->threads, sizeof(*p->rooms));
-	p->index = listed ? calloc(lines, sizeof(*p->index)) : NULL;
-	if (!p->n_matrices || !x || !p->rooms || (listed && !p->index))
+	p->index = listed || turns ? calloc(lines, sizeof(*p->index)) : NULL;
+	if (!p->n_matrices || !x || !p->rooms || ((listed || turns) && !p->index))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < g->cols; i++)
 		x[i] = i * 37 % 255 - 127;
 	/* somewhere in each group, so that no prefetcher of the CPU guesses it */
 	for (uint32_t i = 0; listed && i < p->wanted; i++)
 		p->index[i] = i * g->every + i * 2654435761U / 65536 % g->every;
+	for (uint32_t i = 0; turns && i < p->wanted; i++)
+		p->index[i] = i % BN_PARTS * (p->wanted / BN_PARTS) + i / BN_PARTS;
 	for (unsigned int t = 0; t < l->threads; t++) {
 		p->rooms[t].y = zeroed(n_y * sizeof(int32_t));
 		p->rooms[t].tmp = zeroed(BN_TMP_BYTES);
