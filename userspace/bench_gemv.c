@@ -24,7 +24,7 @@ struct products {
 	uint64_t matrix_bytes, n_matrices;
 	uint32_t wanted, piece;		/* lines of a matrix, and of a call */
 	bool streams;			/* asked for once: it may take microseconds */
-	uint32_t *index;		/* of lines here and there, or in turns; NULL: as they lie */
+	uint32_t *index;		/* of lines here and there, or in turns; or NULL */
 	struct room *rooms;
 	uint64_t next, done;		/* atomic: matrix to take, and how many there were */
 	uint64_t end_ns;
@@ -39,8 +39,8 @@ static uint64_t now_ns(void)
 }
 
 /*
- * As a step does it: of lines that are all wanted, those of BN_PARTS parts at once if this CPU likes
- * that, and the variant, if they are columns; else one behind the other.
+ * As a step does it: of lines that are all wanted, those of BN_PARTS parts at once if this CPU
+ * likes that, and the variant, if they are columns; else one behind the other.
  */
 static void one_matrix(const struct products *p, const uint8_t *w, const struct room *room)
 {
