@@ -111,7 +111,7 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	uint32_t lines = g->by_column ? g->cols : g->rows;
 	uint32_t line_bytes = bn_line_bytes(g->packing, weights);
 	size_t n_x = bn_cols_pad(g->cols), n_y = bn_cols_pad(g->rows);
-	bool listed = g->every > 1, rows = listed && !g->by_column, turns;
+	bool listed = g->every > 1, rows = listed && !g->by_column, turns, indexed;
 	int8_t *x = zeroed(n_x);
 
 	*p = (struct products){
@@ -126,11 +126,12 @@ static int make_products(struct products *p, const struct bench_limits *l,
 	};
 	p->piece = p->piece ? p->piece : BN_PARTS;
 	turns = !listed && g->by_column && p->streams && l->ops->parted_columns;
+	indexed = listed || turns;
 	p->n_matrices = l->buffer.length / p->matrix_bytes;
 	p->end_ns = now_ns() + MOST_NS;
 	p->rooms = calloc(l->threads, sizeof(*p->rooms));
-	p->index = listed || turns ? calloc(lines, sizeof(*p->index)) : NULL;
-	if (!p->n_matrices || !x || !p->rooms || ((listed || turns) && !p->index))
+	p->index = indexed ? calloc(lines, sizeof(*p->index)) : NULL;
+	if (!p->n_matrices || !x || !p->rooms || (indexed && !p->index))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < g->cols; i++)
 		x[i] = i * 37 % 255 - 127;
