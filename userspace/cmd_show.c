@@ -149,7 +149,8 @@ static const char *role_name(uint32_t role)
 static const char *format_name(uint32_t format)
 {
 	static const char *const names[] = {
-		"?", "F32", "?", "F64", "T2", "T1", "T2_COLUMNS", "T1_COLUMNS", "I8",
+		"?", "F32", "?", "F64", "T2", "T1", "T2_COLUMNS", "T1_COLUMNS", "?",
+		"HIGH6", "LOW10",
 	};
 
 	return format < sizeof(names) / sizeof(names[0]) ? names[format] : "?";

@@ -2,51 +2,59 @@
 /*
  * bn_head.c - from the last hidden row to logits: all of them, or those that can matter
  *
- * A row e of the head is scale * (256 * high + low). Its logit is head_full() of struct bn_ops,
- * with both planes. Who takes the likeliest token, or draws from the k likeliest, need not know all
- * logits: the step reads the high plane alone (BN_PHASE_HEAD), which gives each logit up to a known
- * error; from what k logits are at least, a threshold follows (BN_PHASE_SELECT); and of the rows
- * that may reach it, both planes are read (BN_PHASE_REFINE). Logits below the threshold become
- * -inf. The token chosen is the one that all exact logits would give, by proof and not by chance.
+ * A row of the head is scale * (1024 * high + low - 32768). Its logit is head_full() of struct
+ * bn_ops, with both planes. Who takes the likeliest token, or draws from the k likeliest, need not
+ * know all logits: the step reads the high plane alone (BN_PHASE_HEAD), 6 bits of 16, which gives
+ * each logit up to a known error; from what k logits are at least, a threshold follows, and a
+ * better one from these k logits themselves (BN_PHASE_SELECT); and of the rows that may reach it,
+ * both planes are read (BN_PHASE_REFINE). Logits below the threshold become -inf. The token chosen
+ * is the one that all exact logits would give, by proof and not by chance.
  *
- * The error. Let h be the hidden row of n elements, L = sum |h|, u = 2^-24, s a row's scale, q the
- * integers of head_quantize() and S their step (*step = 256 * S). In real numbers,
+ * The error. Let h be the hidden row of n elements, L = sum |h|, H its Euclidean norm, u = 2^-24, s
+ * a row's scale, q the integers of head_quantize() and S their step (*step = 256 * S). In real
+ * numbers,
  *
- *	logit - approximation = s * (sum of h * low + 256 * sum of (h - S * q) * high),
+ *	logit - approximation = s * (sum of h * (low - 512) +
+ *				     256 * sum of (h - S * q) * (4 * high - 126)).
  *
- * and |low|, |high| <= 128. |h - S * q| <= S / 2 but for the rounding of the factor, of the product
- * and of S, which is 4 u |h| <= 4 u * 32639 * S: together below 0.508 S. So it is at most
+ * By Cauchy-Schwarz, the first sum is at most H * |low - 512|, and the image has for each row
+ * error >= |s| * |low - 512|: some 0.7 of what L * 512 would be. |4 * high - 126| <= 128, and |h -
+ * S * q| <= S / 2 but for the rounding of the factor, of the product and of S, which is 4 u |h| <=
+ * 4 u * 32639 * S: together below 0.508 S. So it is at most
  *
- *	|s| * (128 * L + 256 * 128 * 0.508 * S * n).
+ *	error * H + |s| * 256 * 128 * 0.508 * S * n.
  *
  * Rounding: the lane reduction adds up n / 16 products and then 4 times, each rounded once, of
  * terms whose magnitudes sum to at most (256 + 1) * 128 * W, where W = L + 0.508 * S * n bounds
  * both L and S * sum |q|. The product with s, the integer made float, its products with *step and
  * s, and "y - e" and "y + e" of head_lower() and head_pick() round once more each. As n / 16 <=
  * 2048, all of that is below (n / 16 + 16) * u * 32896 * W * |s|, of which second-order terms are a
- * part; and u * 32896 < 0.002. L itself was added up with a relative error below (n / 16 + 4) * u <
- * 2^-12, and the bound is computed in a dozen operations: it is made larger by 2^-10. What is below
- * the range of normal f32 is rounded by up to 2^-150, three times: BN_HEAD_SLACK is much more than
- * that.
+ * part; and u * 32896 < 0.002. L and the square of H were added up with a relative error below (n /
+ * 16 + 5) * u < 2^-12, and the rest is computed in a dozen operations: both numbers are made larger
+ * by 2^-10. What is below the range of normal f32 is rounded by up to 2^-150, some times:
+ * BN_HEAD_SLACK is much more than that, and of the squares nothing that counts if they are at least
+ * LEAST_SQUARES.
  *
- * So |logit - y| <= |s| * bound + BN_HEAD_SLACK, including the roundings of whoever adds or
- * subtracts it, if nothing overflows: the reduction cannot, as bound < 2^100, and where y is not
- * finite, nothing is taken for known. A logit that overflows though y does not is beyond the
- * largest finite number on the side where y + e (or y - e) is at least (at most) as far.
+ * So |logit - y| <= e of struct bn_head_error, including the roundings of whoever adds or subtracts
+ * it, if nothing overflows: the reduction cannot, as L <= MOST_L1, and where y is not finite,
+ * nothing is taken for known. A logit that overflows though y does not is beyond the largest finite
+ * number on the side where y + e (or y - e) is at least (at most) as far.
  *
- * The threshold T is such that k rows have y - e >= T, so their logits are >= T. A row with y + e <
- * T has a logit < T, less than those k: it is not among the k likeliest, whatever happens to ties.
- * The repetition penalty changes logits of recent tokens: those rows are always refined and are not
+ * The threshold T is such that k rows have y - e >= T, so their logits are >= T. The least of these
+ * k logits is a better one, as e is added and subtracted no longer. A row with y + e < T has a
+ * logit < T, less than those k: it is not among the k likeliest, whatever happens to ties. The
+ * repetition penalty changes logits of recent tokens: those rows are always refined and are not
  * among the k that make T.
  *
- * Weights may change at any time, also between the phases: then tokens are wrong, but the threshold
- * is just a number and the rows picked are at most all.
+ * Weights may change at any time, also between the phases, and an image may lie about its errors:
+ * then tokens are wrong, but the threshold is just a number and the rows picked are at most all.
  */
 #include "bn_float.h"
 #include "bn_step_priv.h"
 
-#define MAX_BOUND	0x1p100f
-#define MIN_BOUND	0x1p-50f	/* far above what head_quantize() takes for 0 */
+#define MOST_L1		0x1p60f
+#define SELECT_PIECES	4		/* of BN_PHASE_SELECT, one for each byte of the threshold */
+#define LEAST_SQUARES	0x1p-100f	/* elements far above what head_quantize() takes for 0 */
 
 /* Memory between two statements of a piece */
 struct head_buffer {
@@ -81,49 +89,48 @@ static struct bn_head product(const struct bn_step *s, u32 slot, u32 slots, u32 
 {
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
-	size_t at = (size_t)first * m->embd_stride;
 
 	return (struct bn_head){
 		.y = logits_of(s, slot, first), .y_stride = sc->logits_stride,
-		.high = m->output.high + at, .low = m->output.low + at,
-		.scale = m->output.scale + first, .row_bytes = m->embd_stride, .n = n,
-		.n_pad = m->embd_stride, .slots = slots, .streams = s->streams,
+		.high = m->output.high + (size_t)first * bn_high_bytes(m->embd_pad),
+		.low = m->output.low + (size_t)first * bn_low_bytes(m->embd_pad),
+		.scale = m->output.scale + first, .n = n, .n_pad = m->embd_pad, .slots = slots,
+		.streams = s->streams,
 	};
 }
 
 /* From the first to the last row wanted, which are looked up together */
-static void look_up(const struct bn_step *s, const s8 **plane, const struct bn_head *p)
+static void look_up(const struct bn_step *s, const u8 **plane, size_t row_bytes,
+		    const struct bn_head *p)
 {
-	size_t first = p->index ? p->index[0] * p->row_bytes : 0;
-	size_t last = (p->index ? p->index[p->n - 1] : p->n - 1) * p->row_bytes;
-	const u8 *at = (const u8 *)*plane + first;
+	size_t first = p->index ? p->index[0] * row_bytes : 0;
+	size_t end = ((p->index ? p->index[p->n - 1] : p->n - 1) + (size_t)1) * row_bytes;
 
-	*plane = (const s8 *)(bn_weights_at(s->model, at, last - first + p->n_pad) - first);
+	*plane = bn_weights_at(s->model, *plane + first, end - first) - first;
 }
 
-static void full_product(const struct bn_step *s, struct bn_head *p, u32 slot)
+static void full_product(const struct bn_step *s, struct bn_head *p, u32 slot, void *tmp)
 {
 	struct bn_scratch *sc = s->scratch;
 
-	look_up(s, &p->high, p);
-	look_up(s, &p->low, p);
+	look_up(s, &p->high, bn_high_bytes(p->n_pad), p);
+	look_up(s, &p->low, bn_low_bytes(p->n_pad), p);
 	p->x = sc->head_in + (size_t)slot * sc->x_stride;
 	p->x_stride = sizeof(float) * sc->x_stride;
+	p->tmp = tmp;
 	s->ops->head_full(p);
 }
 
 static void top_product(const struct bn_step *s, struct bn_head *p, u32 slot, void *tmp)
 {
 	struct bn_scratch *sc = s->scratch;
+	const size_t row_bytes = bn_high_bytes(p->n_pad);
 
-	for (u32 k = 0; p->apart && k < BN_PARTS; k++) {
-		const u8 *part = (const u8 *)p->high + (size_t)k * p->apart * p->row_bytes;
-		u64 bytes = (u64)(p->n / BN_PARTS) * p->row_bytes;
-
-		p->part[k] = (const s8 *)bn_weights_at(s->model, part, bytes);
-	}
+	for (u32 k = 0; p->apart && k < BN_PARTS; k++)
+		p->part[k] = bn_weights_at(s->model, p->high + k * p->apart * row_bytes,
+					   p->n / BN_PARTS * row_bytes);
 	if (!p->apart)
-		look_up(s, &p->high, p);
+		look_up(s, &p->high, row_bytes, p);
 	p->x = sc->head_q + (size_t)slot * sc->head_q_stride;
 	p->x_stride = sc->head_q_stride;
 	p->step = sc->head_step + slot;
@@ -144,14 +151,13 @@ static u32 wanted_rank(const struct bn_step *s, u32 slot)
 	return p->temperature_ppm ? p->top_k : 1;
 }
 
-/* |logit - approximation| <= bound * |scale|, as proven above */
-static float error_bound(float l1, float step, u32 n)
+/* What |scale| counts in the error of a logit, as proven above */
+static float per_scale(float l1, float step, u32 n)
 {
 	float count = (float)n, s = step * (1.0f / 256), w = l1 + 0.508f * s * count;
 	float rounding = (count * (1.0f / BN_LANES) + 16.0f) * 0.002f * w;
 
-	return (128.0f * l1 + 256.0f * 128.0f * 0.508f * s * count + rounding) *
-		(1.0f + 0x1p-10f);
+	return (256.0f * 128.0f * 0.508f * s * count + rounding) * (1.0f + 0x1p-10f);
 }
 
 /*
@@ -164,7 +170,7 @@ void bn_head_prepare(struct bn_step *s, u32 slot)
 	struct bn_scratch *sc = s->scratch;
 	struct bn_head_slot *h = &sc->head[slot];
 	u32 rank = wanted_rank(s, slot);
-	float l1;
+	struct bn_head_norms norms;
 
 	memset(h, 0, sizeof(*h));
 	h->threshold = -__builtin_inff();
@@ -172,10 +178,14 @@ void bn_head_prepare(struct bn_step *s, u32 slot)
 	if (!rank || rank > sc->n_lower - sc->n_lower / 4)
 		return;
 	s->ops->head_quantize(sc->head_q + (size_t)slot * sc->head_q_stride, &sc->head_step[slot],
-			      &l1, sc->head_in + (size_t)slot * sc->x_stride,
-			      s->model->embd_stride);
-	h->bound = error_bound(l1, sc->head_step[slot], s->model->embd_stride);
-	h->certified = h->bound >= MIN_BOUND && h->bound <= MAX_BOUND;	/* not if NaN */
+			      &norms, sc->head_in + (size_t)slot * sc->x_stride,
+			      s->model->embd_pad);
+	h->error.scale = s->model->output.scale;
+	h->error.error = s->model->output.error;
+	h->error.per_scale = per_scale(norms.l1, sc->head_step[slot], s->model->embd_pad);
+	h->error.per_error = bn_sqrt(norms.squares) * (1.0f + 0x1p-10f);
+	/* Not if NaN. */
+	h->certified = norms.l1 <= MOST_L1 && norms.squares >= LEAST_SQUARES;
 }
 
 /* ---- recent tokens --------------------------------------------------------------------------- */
@@ -215,6 +225,16 @@ static void restore_recent(const struct bn_step *s, u32 slot, u32 first, u32 n, 
 	}
 }
 
+/* What is known of the errors of rows from @first on */
+static struct bn_head_error error_of(const struct bn_step *s, u32 slot, u32 first)
+{
+	struct bn_head_error e = s->scratch->head[slot].error;
+
+	e.scale += first;
+	e.error += first;
+	return e;
+}
+
 /* ---- products -------------------------------------------------------------------------------- */
 
 /* The largest lower bounds of a block's rows, recent tokens left out */
@@ -222,11 +242,11 @@ static void block_lower(struct bn_step *s, u32 slot, u32 block, struct head_buff
 {
 	struct bn_scratch *sc = s->scratch;
 	u32 first = block * BN_VOCAB_BLOCK, n = block_rows(s, block);
+	const struct bn_head_error e = error_of(s, slot, first);
 
 	hide_recent(s, slot, first, n, buf->saved);
 	s->ops->head_lower(sc->lower + (size_t)slot * sc->n_lower + first / BN_HEAD_ROWS,
-			   logits_of(s, slot, first), s->model->output.scale + first,
-			   sc->head[slot].bound, n);
+			   logits_of(s, slot, first), &e, n);
 	restore_recent(s, slot, first, n, buf->saved);
 }
 
@@ -280,9 +300,10 @@ bool bn_head_logits(struct bn_step *s, u32 block, u32 *cursor, struct bn_tile_bu
 		if (certified)
 			top_product(s, &p, slot, buffer->tmp);
 		else
-			full_product(s, &p, slot);
+			full_product(s, &p, slot, buffer->tmp);
 	}
-	buffer->weight_bytes += (any_full(s) ? 2 : 1) * (u64)n * s->model->embd_stride;
+	buffer->weight_bytes += (u64)n * (any_full(s) ? 2 * s->model->embd_pad
+						      : bn_high_bytes(s->model->embd_pad));
 	*cursor += n;
 	return true;
 }
@@ -332,18 +353,80 @@ static bool select_byte(struct bn_step *s, u32 slot, u32 *cursor, u32 *histogram
 	return false;
 }
 
+/* The row of a group of BN_HEAD_ROWS that seems the best; no recent token */
+static u32 best_row(const struct bn_step *s, u32 slot, u32 group, float *saved)
+{
+	u32 first = group * BN_HEAD_ROWS, n = min2(s->model->vocab - first, BN_HEAD_ROWS), best = 0;
+	const float *y = logits_of(s, slot, first);
+	float max = -__builtin_inff();
+
+	hide_recent(s, slot, first, n, saved);
+	for (u32 i = 0; i < n; i++) {
+		if (y[i] > max) {
+			max = y[i];
+			best = i;
+		}
+	}
+	restore_recent(s, slot, first, n, saved);
+	return first + best;
+}
+
 /*
- * The wanted-th largest of the lower bounds. If it is -inf, nothing can be left out; the sampler
- * then has the whole vocabulary before it, as it has with exact logits.
+ * Of the groups whose lower bound reaches the threshold, from the @at'th on, the logits of one row
+ * each, until there are as many as are wanted: the least of them is the better threshold. Any rows
+ * would do, these make it a good one. Sets *@at behind the last group.
+ */
+static bool raise_threshold(struct bn_step *s, u32 slot, u32 *at, struct bn_tile_buffer *buffer)
+{
+	struct head_buffer *buf = (struct head_buffer *)buffer->tmp;
+	struct bn_scratch *sc = s->scratch;
+	struct bn_head_slot *h = &sc->head[slot];
+	const float *lower = sc->lower + (size_t)slot * sc->n_lower;
+	u32 most = min2(min2(sc->full_rows, BN_VOCAB_BLOCK), wanted_rank(s, slot) - h->found);
+	struct bn_head p = product(s, slot, 1, 0, 0);
+
+	for (; *at < sc->n_lower && p.n < most; *at += 1)
+		if (lower[*at] >= h->threshold)
+			buf->index[p.n++] = best_row(s, slot, *at, buf->saved);
+	if (!p.n)
+		return false;
+	p.y = buf->logits;
+	p.index = buf->index;
+	full_product(s, &p, slot, NULL);
+	buffer->weight_bytes += 2 * (u64)p.n * p.n_pad;
+	for (u32 i = 0; i < p.n; i++) {
+		/* Weights that change meanwhile may make anything of it. */
+		float y = buf->logits[i] >= h->threshold ? buf->logits[i] : h->threshold;
+
+		h->least = y < h->least ? y : h->least;
+	}
+	h->found += p.n;
+	if (h->found < wanted_rank(s, slot))
+		return true;
+	h->threshold = h->least;
+	return false;
+}
+
+/*
+ * First the wanted-th largest of the lower bounds, in up to SELECT_PIECES pieces. If it is -inf,
+ * nothing can be left out; the sampler then has the whole vocabulary before it, as it has with
+ * exact logits. Then the better threshold; the cursor goes on with the groups.
  */
 bool bn_head_select(struct bn_step *s, u32 slot, u32 *cursor, struct bn_tile_buffer *buffer)
 {
 	struct bn_scratch *sc = s->scratch;
 	struct bn_head_slot *h = &sc->head[slot];
 	struct head_buffer *buf = (struct head_buffer *)buffer->tmp;
+	u32 at = *cursor - SELECT_PIECES;
+	bool more;
 
 	if (!h->certified)
 		return false;
+	if (*cursor >= SELECT_PIECES) {
+		more = raise_threshold(s, slot, &at, buffer);
+		*cursor = SELECT_PIECES + at;
+		return more;
+	}
 	if (h->wanted > 1 || *cursor) {
 		if (select_byte(s, slot, cursor, buf->histogram))
 			return true;
@@ -351,9 +434,12 @@ bool bn_head_select(struct bn_step *s, u32 slot, u32 *cursor, struct bn_tile_buf
 		h->threshold = s->ops->max_value(sc->lower + (size_t)slot * sc->n_lower,
 						 sc->n_lower);
 	}
-	if (h->threshold > -__builtin_inff())
-		s->samplers[slot].tokens = sc->tokens + (size_t)slot * BN_MAX_CANDIDATES;
-	return false;
+	if (!(h->threshold > -__builtin_inff()))
+		return false;
+	s->samplers[slot].tokens = sc->tokens + (size_t)slot * BN_MAX_CANDIDATES;
+	h->least = __builtin_inff();
+	*cursor = SELECT_PIECES;
+	return true;
 }
 
 /* ---- exact logits ---------------------------------------------------------------------------- */
@@ -369,20 +455,20 @@ static bool refine(struct bn_step *s, u32 slot, u32 block, u32 *at, struct bn_ti
 	const struct bn_head_slot *h = &sc->head[slot];
 	u32 first = block * BN_VOCAB_BLOCK, rows = block_rows(s, block);
 	u32 most = min2(sc->full_rows, BN_VOCAB_BLOCK), n;
+	const struct bn_head_error e = error_of(s, slot, first);
 	float *logits = logits_of(s, slot, first);
 	struct bn_head p = product(s, slot, 1, first, 0);
 
 	hide_recent(s, slot, first, rows, buf->saved);
-	n = s->ops->head_pick(buf->index, logits, p.scale, h->bound, h->threshold, *at, rows,
-			      most);
+	n = s->ops->head_pick(buf->index, logits, &e, h->threshold, *at, rows, most);
 	restore_recent(s, slot, first, rows, buf->saved);
 	if (!n)
 		return false;
 	p.y = buf->logits;
 	p.index = buf->index;
 	p.n = n;
-	full_product(s, &p, slot);
-	buffer->weight_bytes += 2 * (u64)n * p.row_bytes;
+	full_product(s, &p, slot, NULL);
+	buffer->weight_bytes += 2 * (u64)n * p.n_pad;
 	for (u32 i = 0; i < n; i++)
 		logits[buf->index[i]] = buf->logits[i];
 	*at = buf->index[n - 1] + 1;

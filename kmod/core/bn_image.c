@@ -103,24 +103,24 @@ static bool find_slot(struct slot *s, struct bn_model *m, u32 flags, u32 role, u
 	s->wanted = true;
 	switch (role) {
 	case BITNET_ROLE_TOKEN_EMBD:
-		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->token_embd.high);
+		slot_vector(s, BITNET_IMAGE_FMT_HIGH6, m->vocab, m->hidden, &m->token_embd.high);
 		break;
 	case BITNET_ROLE_TOKEN_EMBD_LOW:
-		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->token_embd.low);
+		slot_vector(s, BITNET_IMAGE_FMT_LOW10, m->vocab, m->hidden, &m->token_embd.low);
 		break;
 	case BITNET_ROLE_TOKEN_EMBD_SCALE:
-		slot_vector(s, BITNET_IMAGE_FMT_F32, 1, m->vocab, &m->token_embd.scale);
+		slot_vector(s, BITNET_IMAGE_FMT_F32, 2, m->vocab, &m->token_embd.scale);
 		break;
 	case BITNET_ROLE_OUTPUT:
-		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->output.high);
+		slot_vector(s, BITNET_IMAGE_FMT_HIGH6, m->vocab, m->hidden, &m->output.high);
 		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
 		break;
 	case BITNET_ROLE_OUTPUT_LOW:
-		slot_vector(s, BITNET_IMAGE_FMT_I8, m->vocab, m->hidden, &m->output.low);
+		slot_vector(s, BITNET_IMAGE_FMT_LOW10, m->vocab, m->hidden, &m->output.low);
 		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
 		break;
 	case BITNET_ROLE_OUTPUT_SCALE:
-		slot_vector(s, BITNET_IMAGE_FMT_F32, 1, m->vocab, &m->output.scale);
+		slot_vector(s, BITNET_IMAGE_FMT_F32, 2, m->vocab, &m->output.scale);
 		s->wanted = !(flags & BITNET_IMAGE_F_TIED);
 		break;
 	case BITNET_ROLE_OUTPUT_NORM:
@@ -173,13 +173,21 @@ static bool find_slot(struct slot *s, struct bn_model *m, u32 flags, u32 role, u
 static u32 row_bytes(u32 format, u32 cols)
 {
 	switch (format) {
-	case BITNET_IMAGE_FMT_I8:
-		return bn_round_up(cols, BITNET_IMAGE_ALIGN);
+	case BITNET_IMAGE_FMT_HIGH6:
+		return bn_high_bytes(bn_round_up(cols, BN_PLANE_COLS));
+	case BITNET_IMAGE_FMT_LOW10:
+		return bn_low_bytes(bn_round_up(cols, BN_PLANE_COLS));
 	case BITNET_IMAGE_FMT_F32:
 		return bn_round_up(cols * 4, BITNET_IMAGE_ALIGN);
 	default:
 		return bn_round_up(cols * 8, BITNET_IMAGE_ALIGN);
 	}
+}
+
+/* Of a tensor of floats */
+static const float *second_row(const float *first, u32 cols)
+{
+	return first + row_bytes(BITNET_IMAGE_FMT_F32, cols) / sizeof(*first);
 }
 
 /* The one format of a matrix: of the model's packing, and by column where a step reads columns. */
@@ -287,7 +295,7 @@ enum bn_err bn_model_parse(struct bn_model *m, struct bn_layer *layers,
 	m->ffn_pad = bn_cols_pad(m->ffn);
 	m->attn_pad = bn_cols_pad(m->n_heads * m->head_dim);
 	m->head_pad = bn_round_up(m->head_dim, BN_LANES);
-	m->embd_stride = row_bytes(BITNET_IMAGE_FMT_I8, m->hidden);
+	m->embd_pad = bn_round_up(m->hidden, BN_PLANE_COLS);
 	memcpy(&m->norm_eps, &hdr->norm_eps, sizeof(m->norm_eps));
 
 	/* Each accepted entry fills a slot of its own: as many as there are slots fill them all. */
@@ -310,8 +318,11 @@ enum bn_err bn_model_parse(struct bn_model *m, struct bn_layer *layers,
 			*bad = hdr->tensor_count;
 		return BN_ESHAPE;
 	}
+	m->token_embd.error = second_row(m->token_embd.scale, m->vocab);
 	if (hdr->flags & BITNET_IMAGE_F_TIED)
 		m->output = m->token_embd;
+	else
+		m->output.error = second_row(m->output.scale, m->vocab);
 	return BN_OK;
 }
 

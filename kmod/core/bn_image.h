@@ -70,6 +70,22 @@ void bn_pack_line(u32 packing, u8 *dst, const u8 *codes, u32 n);
 void bn_unpack_line(u32 packing, u8 *codes, const u8 *src, u32 n);
 
 /**
+ * bn_pack_planes() - pack one row of an embedding
+ * @high:	bn_high_bytes(@n rounded up to BN_PLANE_COLS)
+ * @low:	bn_low_bytes(the same)
+ * @values:	@n numbers
+ *
+ * Padding is number 0. Return: sum of (low - 512)^2 over all @n. Context: any, no FPU.
+ */
+u64 bn_pack_planes(u8 *high, u8 *low, const s16 *values, u32 n);
+
+/** bn_high_plane() - upper 6 bits of number @i of a row, plus 32: 0 .. 63 */
+s32 bn_high_plane(const u8 *high, u32 i);
+
+/** bn_unpack_planes() - number @i of a row */
+s32 bn_unpack_planes(const u8 *high, const u8 *low, u32 i);
+
+/**
  * bn_hash64() - hash of @bytes (for image digests), chained through @seed
  *
  * Pieces whose lengths are multiples of 8 (all but the last) may be hashed one after the other,

@@ -92,30 +92,30 @@ struct bn_product {
  * struct bn_head - what head_full() and head_top() of struct bn_ops compute
  * @y:		f32, slot s at y + s * y_stride
  * @y_stride:	in elements
- * @high, @low:	first row of the planes, 64-byte aligned
+ * @high, @low:	first row of the planes, 64-byte aligned; rows are bn_high_bytes(@n_pad) and
+ *		bn_low_bytes(@n_pad) long
  * @part:	head_top(), one slot: if part[0] is set, @n is a multiple of BN_PARTS, and row
  *		BN_PARTS * i + k is the i'th from part[k] on, instead of from @high on: see
  *		struct bn_product. Its scale and its logit are the ones number @apart * k + i
  * @scale:	of the first row; 4-byte alignment only
- * @row_bytes:	from one row to the next, of both planes
  * @index:	numbers of the rows wanted, in any order; NULL: 0 .. n-1. The caller's own, trusted
  * @n:		rows wanted, >= 1
  * @x:		slot s at x + s * x_stride, 64-byte aligned: f32, or what head_quantize() made
  * @x_stride:	in bytes, a multiple of 64; head_top(): BN_HEAD_Q_BYTES(@n_pad)
  * @step:	head_top(): of each slot
- * @tmp:	head_top(): BN_TMP_BYTES of the caller, 64-byte aligned, contents of no meaning
+ * @tmp:	head_top(), and with several slots head_full(): BN_TMP_BYTES of the caller, 64-byte
+ *		aligned, contents of no meaning
  * @streams:	head_top(), several slots: bn_likes_streams()
- * @n_pad:	multiple of 64, <= row_bytes. From the true length on x is zero, but not the planes
+ * @n_pad:	multiple of BN_PLANE_COLS. From the true length on x is zero, but not the planes
  * @slots:	1 .. BN_MAX_HEAD_ROWS
  */
 struct bn_head {
 	float *y;
 	size_t y_stride;
-	const s8 *high, *low;
-	const s8 *part[BN_PARTS];
+	const u8 *high, *low;
+	const u8 *part[BN_PARTS];
 	u32 apart;
 	const float *scale;
-	size_t row_bytes;
 	const u32 *index;
 	u32 n;
 	const void *x;
@@ -125,6 +125,19 @@ struct bn_head {
 	bool streams;
 	u32 n_pad;
 	u32 slots;
+};
+
+/**
+ * struct bn_head_error - how far approximate logits can be off
+ * @scale, @error: of each row of the head, as in struct bn_embedding; 4-byte alignment only
+ * @per_scale, @per_error: what these count
+ *
+ * Logit y of row i: e = ((|scale[i]| * per_scale + |error[i]| * per_error) + BN_HEAD_SLACK) +
+ * (y - y). (y - y) is zero, or NaN if y is not finite: then nothing is known.
+ */
+struct bn_head_error {
+	const float *scale, *error;
+	float per_scale, per_error;
 };
 
 /**
@@ -156,6 +169,11 @@ struct bn_attention {
 };
 
 #define BN_ATTN_CHUNK	64	/* positions of one call of weigh(); part of the bit pattern */
+
+/* struct bn_head_norms - sums of magnitudes and of squares */
+struct bn_head_norms {
+	float l1, squares;
+};
 
 #define BN_HEAD_Q_BYTES(n_pad)	(2 * ((n_pad) + 64))
 #define BN_HEAD_ROWS		64	/* whose largest lower bound head_lower() gives */
@@ -222,11 +240,11 @@ struct bn_ops {
 	void (*glu)(float *y, const float *g, const float *u, u32 n, u32 activation);
 
 	/**
-	 * @embed: y[i] = (f32)(256 * high[i] + low[i]) * scale
+	 * @embed: y[i] = (f32)(1024 * high[i] + low[i] - 32768) * scale
 	 * @y:		f32, @n elements, none behind them is written
-	 * @high, @low:	one row of each plane, readable up to the next multiple of 16
+	 * @high, @low:	one row of each plane, 64-byte aligned, as bn_pack_planes() makes them
 	 */
-	void (*embed)(float *y, const s8 *high, const s8 *low, float scale, u32 n);
+	void (*embed)(float *y, const u8 *high, const u8 *low, float scale, u32 n);
 
 	/** @f32_to_f16: round to nearest even, overflow to infinity, NaN stays a quiet NaN */
 	void (*f32_to_f16)(u16 *y, const float *x, u32 n);
@@ -257,7 +275,8 @@ struct bn_ops {
 	void (*weigh)(const struct bn_attention *p);
 
 	/**
-	 * @head_full: logits: y[s][i] = dot(x[s], (f32)(256 * high + low) of row i) * scale[row i]
+	 * @head_full: logits: y[s][i] = dot(x[s], row i) * scale[i], of rows (f32)(1024 * high +
+	 *		low - 32768)
 	 *
 	 * The dot is a lane reduction over @n_pad elements; a NaN is BN_F32_NAN. This is the
 	 * definition of a logit.
@@ -268,30 +287,32 @@ struct bn_ops {
 	 * @head_quantize: a row of x as integers for head_top()
 	 * @q:		out, BN_HEAD_Q_BYTES(@n_pad); the variant's own form of the integers
 	 * @step:	out, f32: 256 * top / m, where top = max(max-reduction of |x|, 2^-100) and
-	 *		m = bn_head_q_max(top, @l1, @n_pad)
-	 * @l1:		out, f32: lane reduction of |x|; NaN is BN_F32_NAN
+	 *		m = bn_head_q_max(top, norms->l1, @n_pad)
+	 * @norms:	out: lane reductions of |x| and of x^2; NaN is BN_F32_NAN
 	 *
 	 * q = x * (m / top), rounded half to even and clamped to -m .. m; a NaN gives -m.
 	 */
-	void (*head_quantize)(void *q, float *step, float *l1, const float *x, u32 n_pad);
+	void (*head_quantize)(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			      u32 n_pad);
 
 	/**
 	 * @head_top: approximate logits of the high plane alone: y[s][i] = (D * step[s]) * scale[i]
 	 *
-	 * D = (f32)(sum of high * q), the sum being exact in int32: bn_head_q_max() sees to it.
+	 * D = (f32)(sum of (4 * high - 126) * q), the sum being exact in int32: bn_head_q_max()
+	 * sees to it.
 	 * @x holds rows of head_quantize(); @low and @index are not used. A NaN is BN_F32_NAN.
 	 */
 	void (*head_top)(const struct bn_head *p);
 
 	/**
 	 * @head_lower: what is the largest logit of each 64 rows at least?
-	 * @max:	out, f32: max-reductions of y - e over BN_HEAD_ROWS rows each, where
-	 *		e = (|scale| * bound + 2^-120) + (y - y)
-	 * @y:		f32, @n approximate logits; 4-byte alignment only, as of @scale
+	 * @max:	out, f32: max-reductions of y - e over BN_HEAD_ROWS rows each, with e as in
+	 *		struct bn_head_error
+	 * @y:		f32, @n approximate logits; 4-byte alignment only
 	 *
-	 * (y - y) is zero, or NaN if y is not finite: such a row is not counted.
+	 * A row of which nothing is known is not counted.
 	 */
-	void (*head_lower)(float *max, const float *y, const float *scale, float bound, u32 n);
+	void (*head_lower)(float *max, const float *y, const struct bn_head_error *error, u32 n);
 
 	/**
 	 * @head_pick: which of rows @from .. @n - 1 may reach @threshold?
@@ -300,7 +321,7 @@ struct bn_ops {
 	 *
 	 * Those for which y + e < threshold is false, with e as above. Return: how many.
 	 */
-	u32 (*head_pick)(u32 *index, const float *y, const float *scale, float bound,
+	u32 (*head_pick)(u32 *index, const float *y, const struct bn_head_error *error,
 			 float threshold, u32 from, u32 n, u32 most);
 
 	/**

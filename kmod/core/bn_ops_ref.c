@@ -217,15 +217,10 @@ static void glu(float *y, const float *g, const float *u, u32 n, u32 activation)
 	}
 }
 
-static float element(const s8 *high, const s8 *low, u32 i)
-{
-	return (float)(256 * high[i] + low[i]);
-}
-
-static void embed(float *y, const s8 *high, const s8 *low, float scale, u32 n)
+static void embed(float *y, const u8 *high, const u8 *low, float scale, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		y[i] = one_nan(element(high, low, i) * scale);
+		y[i] = one_nan((float)bn_unpack_planes(high, low, i) * scale);
 }
 
 static void f32_to_f16(u16 *y, const float *x, u32 n)
@@ -306,30 +301,34 @@ static void head_full(const struct bn_head *p)
 
 		for (u32 i = 0; i < p->n; i++) {
 			u32 row = p->index ? p->index[i] : i;
-			const s8 *high = p->high + row * p->row_bytes;
-			const s8 *low = p->low + row * p->row_bytes;
+			const u8 *high = p->high + (size_t)row * bn_high_bytes(p->n_pad);
+			const u8 *low = p->low + (size_t)row * bn_low_bytes(p->n_pad);
 			float lane[BN_LANES];
 
 			lanes_fill(lane, 0.0f);
 			for (u32 j = 0; j < p->n_pad; j++)
 				lane[j % BN_LANES] =
-					lane[j % BN_LANES] + x[j] * element(high, low, j);
+					lane[j % BN_LANES] +
+					x[j] * (float)bn_unpack_planes(high, low, j);
 			p->y[s * p->y_stride + i] = one_nan(lanes_sum(lane) * p->scale[row]);
 		}
 	}
 }
 
-static void head_quantize(void *q, float *step, float *l1, const float *x, u32 n_pad)
+static void head_quantize(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			  u32 n_pad)
 {
-	float sums[BN_LANES], tops[BN_LANES], top, sum, m, factor;
+	float sums[BN_LANES], squares[BN_LANES], tops[BN_LANES], top, sum, m, factor;
 	s16 *out = q;
 
 	lanes_fill(sums, 0.0f);
+	lanes_fill(squares, 0.0f);
 	lanes_fill(tops, 0.0f);
 	for (u32 i = 0; i < n_pad; i++) {
 		float a = x[i] < 0.0f ? -x[i] : x[i];
 
 		sums[i % BN_LANES] = sums[i % BN_LANES] + a;
+		squares[i % BN_LANES] = squares[i % BN_LANES] + a * a;
 		tops[i % BN_LANES] = larger(a, tops[i % BN_LANES]);
 	}
 	top = larger(lanes_max(tops), BN_HEAD_LEAST);
@@ -346,24 +345,24 @@ static void head_quantize(void *q, float *step, float *l1, const float *x, u32 n
 		out[i] = (s16)((p + 12582912.0f) - 12582912.0f);
 	}
 	*step = 256.0f * (top / m);
-	*l1 = one_nan(sum);
+	norms->l1 = one_nan(sum);
+	norms->squares = one_nan(lanes_sum(squares));
 }
 
 /* struct head_at - the @i'th row of head_top(), and its number among scales and logits */
 struct head_at {
-	const s8 *high;
+	const u8 *high;
 	size_t number;
 };
 
 static struct head_at head_at(const struct bn_head *p, u32 i)
 {
 	const u32 part = i % BN_PARTS, of_part = i / BN_PARTS;
+	const size_t bytes = bn_high_bytes(p->n_pad);
 
 	if (!p->part[0])
-		return (struct head_at){ p->high + i * p->row_bytes, i };
-	return (struct head_at){
-		p->part[part] + of_part * p->row_bytes, p->apart * part + of_part,
-	};
+		return (struct head_at){ p->high + i * bytes, i };
+	return (struct head_at){ p->part[part] + of_part * bytes, p->apart * part + of_part };
 }
 
 static void head_top(const struct bn_head *p)
@@ -376,7 +375,7 @@ static void head_top(const struct bn_head *p)
 			s32 sum = 0;
 
 			for (u32 j = 0; j < p->n_pad; j++)
-				sum += at.high[j] * q[j];
+				sum += (4 * bn_high_plane(at.high, j) - 126) * q[j];
 			p->y[s * p->y_stride + at.number] =
 				one_nan((float)sum * p->step[s] * p->scale[at.number]);
 		}
@@ -384,31 +383,35 @@ static void head_top(const struct bn_head *p)
 }
 
 /* How far the approximate logit @y can be off, or NaN if nothing is known */
-static float head_error(float y, float scale, float bound)
+static float head_error(float y, const struct bn_head_error *e, u32 i)
 {
-	return ((scale < 0.0f ? -scale : scale) * bound + BN_HEAD_SLACK) + (y - y);
+	float scale = e->scale[i], error = e->error[i];
+
+	scale = (scale < 0.0f ? -scale : scale) * e->per_scale;
+	error = (error < 0.0f ? -error : error) * e->per_error;
+	return ((scale + error) + BN_HEAD_SLACK) + (y - y);
 }
 
-static void head_lower(float *max, const float *y, const float *scale, float bound, u32 n)
+static void head_lower(float *max, const float *y, const struct bn_head_error *e, u32 n)
 {
 	float lane[BN_LANES];
 
 	for (u32 from = 0; from < n; from += BN_HEAD_ROWS) {
 		lanes_fill(lane, float_of(BN_F32_INF | BN_F32_SIGN));
 		for (u32 i = from; i < n && i < from + BN_HEAD_ROWS; i++)
-			lane[i % BN_LANES] = larger(y[i] - head_error(y[i], scale[i], bound),
+			lane[i % BN_LANES] = larger(y[i] - head_error(y[i], e, i),
 						    lane[i % BN_LANES]);
 		max[from / BN_HEAD_ROWS] = lanes_max(lane);
 	}
 }
 
-static u32 head_pick(u32 *index, const float *y, const float *scale, float bound, float threshold,
+static u32 head_pick(u32 *index, const float *y, const struct bn_head_error *e, float threshold,
 		     u32 from, u32 n, u32 most)
 {
 	u32 found = 0;
 
 	for (u32 i = from; i < n && found < most; i++)
-		if (!(y[i] + head_error(y[i], scale[i], bound) < threshold))
+		if (!(y[i] + head_error(y[i], e, i) < threshold))
 			index[found++] = i;
 	return found;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * bn_pack.c - the packings of ternary weights
+ * bn_pack.c - the packings of ternary weights and of embeddings
  *
- * Both store a line of codes, 0/1/2 = -1/0/+1, in blocks of 64 bytes, so that one 64-byte vector
- * holds what lines up with several vectors of 64 consecutive activations:
+ * Those of ternary weights store a line of codes, 0/1/2 = -1/0/+1, in blocks of 64 bytes, so that
+ * one 64-byte vector holds what lines up with several vectors of 64 consecutive activations:
  *
  * t2, 2 bits a weight: a block holds 256; bits 2i+1:2i of byte j are weight 64 * i + j.
  *
@@ -12,6 +12,11 @@
  * 28 is seven fours makes the first two digits a function of the upper six bits of b alone, and
  * vpermb looks up by six bits. Of the 13 bytes that no weights make digits come out that may be 3,
  * as from any byte of t2.
+ *
+ * The numbers of an embedding are cut in two planes, of 6 and 10 bits, in which 256 numbers make 3
+ * and 5 such vectors: two of nibbles and one of pairs of bits make the upper 6 bits, one of pairs
+ * and four of bytes the lower 10. As with t2, what is in the i'th bits of byte j is of number
+ * 64 * i + j.
  */
 #include "bn_image.h"
 
@@ -82,4 +87,44 @@ void bn_unpack_line(u32 packing, u8 *codes, const u8 *src, u32 n)
 
 		codes[at] = packing == BN_T1 ? unpack_t1(byte, place) : unpack_t2(byte, place);
 	}
+}
+
+u64 bn_pack_planes(u8 *high, u8 *low, const s16 *values, u32 n)
+{
+	u32 pad = bn_round_up(n, BN_PLANE_COLS);
+	u64 squares = 0;
+
+	memset(high, 0, bn_high_bytes(pad));
+	memset(low, 0, bn_low_bytes(pad));
+	for (u32 i = 0; i < pad; i++) {
+		u8 *h = high + bn_high_bytes(i / BN_PLANE_COLS * BN_PLANE_COLS) + i % 64;
+		u8 *l = low + bn_low_bytes(i / BN_PLANE_COLS * BN_PLANE_COLS) + i % 64;
+		u32 place = i % BN_PLANE_COLS / 64, v = (i < n ? values[i] : 0) + 32768;
+		s32 rest = (s32)(v & 1023) - 512;
+
+		h[place / 2 * 64] |= (v >> 10 & 15) << (place % 2 * 4);
+		h[128] |= (v >> 14) << (2 * place);
+		l[0] |= (v >> 8 & 3) << (2 * place);
+		l[64 + 64 * place] = (u8)v;
+		if (i < n)
+			squares += (u64)(rest * rest);
+	}
+	return squares;
+}
+
+s32 bn_high_plane(const u8 *high, u32 i)
+{
+	const u8 *h = high + bn_high_bytes(i / BN_PLANE_COLS * BN_PLANE_COLS) + i % 64;
+	u32 place = i % BN_PLANE_COLS / 64;
+
+	return (h[128] >> (2 * place) & 3) << 4 | (h[place / 2 * 64] >> (place % 2 * 4) & 15);
+}
+
+s32 bn_unpack_planes(const u8 *high, const u8 *low, u32 i)
+{
+	const u8 *l = low + bn_low_bytes(i / BN_PLANE_COLS * BN_PLANE_COLS) + i % 64;
+	u32 place = i % BN_PLANE_COLS / 64;
+
+	return 1024 * bn_high_plane(high, i) + (l[0] >> (2 * place) & 3) * 256 +
+		l[64 + 64 * place] - 32768;
 }

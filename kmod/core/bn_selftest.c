@@ -270,21 +270,22 @@ static bool glu(struct test *t, u32 round)
 	return same(got, want, n * sizeof(*want));
 }
 
-/* Planes of @bytes bytes: any, the extremes that sums could overflow with, or near nothing */
-static s8 *take_plane(struct test *t, u32 round, u32 bytes)
+/* Planes of @bytes bytes: any, or the extremes that sums could overflow with */
+static u8 *take_plane(struct test *t, u32 round, u32 bytes)
 {
-	static const s8 extreme[] = { -128, 127 };
-	s8 *plane = take(t, bytes);
+	static const u8 extreme[] = { 0, 255 };
+	u8 *plane = take(t, bytes);
 
 	for (u32 i = 0; i < bytes; i++)
-		plane[i] = round < 2 ? extreme[round] : (s8)((s8)rnd(t) >> (round % 3 * 2));
+		plane[i] = round < 2 ? extreme[round] : (u8)rnd(t);
 	return plane;
 }
 
 static bool embed(struct test *t, u32 round)
 {
-	u32 n = between(t, 1, 300), n_pad = bn_round_up(n, BN_LANES);
-	s8 *high = take_plane(t, round, n_pad), *low = take_plane(t, round, n_pad);
+	u32 n = between(t, 1, 300), n_pad = bn_round_up(n, BN_PLANE_COLS);
+	u8 *high = take_plane(t, round, bn_high_bytes(n_pad));
+	u8 *low = take_plane(t, round, bn_low_bytes(n_pad));
 	float *scale = take_floats(t, 1);
 	float *want = take_output(t, n * sizeof(*want)), *got = take_output(t, n * sizeof(*got));
 
@@ -365,16 +366,16 @@ static struct bn_head take_head(struct test *t, u32 round)
 {
 	u32 rows;
 	struct bn_head p = {
-		.n_pad = round == 0 ? 2048 : 64 * between(t, 1, 8), .n = between(t, 1, 5),
+		.n_pad = round == 0 ? 2048 : BN_PLANE_COLS * between(t, 1, 3),
+		.n = between(t, 1, 5),
 		.slots = 1 + round % 4,
 	};
 
 	if (round == 0)
 		p.n = 1;
 	rows = 2 * p.n;
-	p.row_bytes = p.n_pad + 64 * (round % 2);
-	p.high = take_plane(t, round, rows * (u32)p.row_bytes);
-	p.low = take_plane(t, round, rows * (u32)p.row_bytes);
+	p.high = take_plane(t, round, rows * bn_high_bytes(p.n_pad));
+	p.low = take_plane(t, round, rows * bn_low_bytes(p.n_pad));
 	p.scale = take_floats(t, rows);
 	p.step = take_floats(t, p.slots);
 	p.y_stride = p.n + round % 3;
@@ -389,6 +390,7 @@ static bool head_full(struct test *t, u32 round)
 
 	p.index = take_index(t, p.n);
 	p.x = take_floats(t, p.slots * p.n_pad);
+	p.tmp = take_output(t, BN_TMP_BYTES);
 	p.x_stride = p.n_pad * sizeof(float);
 	p.y = want;
 	t->ref->head_full(&p);
@@ -404,7 +406,7 @@ static bool head_top(struct test *t, u32 round)
 	size_t bytes = p.slots * p.y_stride * sizeof(float);
 	float *want = take_output(t, bytes), *got = take_output(t, bytes);
 	float *step_want = take_output(t, 16), *step_got = take_output(t, 16);
-	float *l1_want = take_output(t, 16), *l1_got = take_output(t, 16);
+	struct bn_head_norms *norms_want = take_output(t, 32), *norms_got = take_output(t, 32);
 	float *x = take_floats(t, p.slots * p.n_pad);
 	u8 *q_want, *q_got;
 
@@ -412,7 +414,7 @@ static bool head_top(struct test *t, u32 round)
 		p.n = BN_PARTS;
 		p.apart = 1;
 		for (u32 k = 0; k < BN_PARTS; k++)
-			p.part[k] = p.high + (BN_PARTS - k) * p.row_bytes;
+			p.part[k] = p.high + (BN_PARTS - k) * bn_high_bytes(p.n_pad);
 	}
 	p.tmp = take_output(t, BN_TMP_BYTES);
 	p.x_stride = BN_HEAD_Q_BYTES(p.n_pad);
@@ -421,9 +423,9 @@ static bool head_top(struct test *t, u32 round)
 	for (u32 i = 0; round == 0 && i < p.n_pad; i++)
 		x[i] = 1.0f;		/* the largest integers with the largest bytes */
 	for (u32 s = 0; s < p.slots; s++) {
-		t->ref->head_quantize(q_want + s * p.x_stride, step_want + s, l1_want + s,
+		t->ref->head_quantize(q_want + s * p.x_stride, step_want + s, norms_want + s,
 				      x + s * p.n_pad, p.n_pad);
-		t->ops->head_quantize(q_got + s * p.x_stride, step_got + s, l1_got + s,
+		t->ops->head_quantize(q_got + s * p.x_stride, step_got + s, norms_got + s,
 				      x + s * p.n_pad, p.n_pad);
 	}
 	p.y = want;
@@ -432,27 +434,28 @@ static bool head_top(struct test *t, u32 round)
 	p.y = got;
 	p.x = q_got;
 	t->ops->head_top(&p);
-	return same(step_got, step_want, 16) && same(l1_got, l1_want, 16) &&
+	return same(step_got, step_want, 16) && same(norms_got, norms_want, 32) &&
 		same(got, want, bytes);
 }
 
 static bool head_bounds(struct test *t, u32 round)
 {
 	u32 n = between(t, 1, 300), most = between(t, 1, 300), from = rnd(t) % n, end;
-	float *y = take_floats(t, n), *scale = take_floats(t, n), *bounds = take_floats(t, 2);
+	float *y = take_floats(t, n), *bounds = take_floats(t, 3);
+	struct bn_head_error e = { take_floats(t, n), take_floats(t, n), bounds[0], bounds[2] };
 	u32 *want = take_output(t, most * 4), *got = take_output(t, most * 4);
 	float *left_want = take_output(t, n * 4), *left_got = take_output(t, n * 4);
 	u32 lower = (n + BN_HEAD_ROWS - 1) / BN_HEAD_ROWS;
 	float *lower_want = take_output(t, lower * 4), *lower_got = take_output(t, lower * 4);
 
 	if (round % 2)		/* so that the errors do not hide everything */
-		bounds[0] = 0x1p-6f;
+		e.per_scale = e.per_error = 0x1p-6f;
 	memcpy(left_want, y, n * sizeof(*y));
 	memcpy(left_got, y, n * sizeof(*y));
-	t->ref->head_lower(lower_want, y, scale, bounds[0], n);
-	t->ops->head_lower(lower_got, y, scale, bounds[0], n);
-	end = t->ref->head_pick(want, y, scale, bounds[0], bounds[1], from, n, most);
-	if (t->ops->head_pick(got, y, scale, bounds[0], bounds[1], from, n, most) != end)
+	t->ref->head_lower(lower_want, y, &e, n);
+	t->ops->head_lower(lower_got, y, &e, n);
+	end = t->ref->head_pick(want, y, &e, bounds[1], from, n, most);
+	if (t->ops->head_pick(got, y, &e, bounds[1], from, n, most) != end)
 		return false;
 	if (t->ref->head_drop(left_want, bounds[1], n) != t->ops->head_drop(left_got, bounds[1], n))
 		return false;

@@ -32,11 +32,13 @@ static bool embed(struct bn_step *s, u32 row)
 	struct bn_scratch *sc = s->scratch;
 	float *cos = row_of(sc->cos, row, sc->rope_stride);
 	float *sin = row_of(sc->sin, row, sc->rope_stride);
-	size_t at = (size_t)s->rows[row].token * m->embd_stride;
+	size_t token = s->rows[row].token;
 	double pos = s->rows[row].pos;
 
-	s->ops->embed(row_of(sc->x, row, sc->x_stride), m->token_embd.high + at,
-		      m->token_embd.low + at, m->token_embd.scale[s->rows[row].token], m->hidden);
+	s->ops->embed(row_of(sc->x, row, sc->x_stride),
+		      m->token_embd.high + token * bn_high_bytes(m->embd_pad),
+		      m->token_embd.low + token * bn_low_bytes(m->embd_pad),
+		      m->token_embd.scale[token], m->hidden);
 	for (u32 j = 0; j < m->rope_dims / 2; j++)
 		bn_sincos(pos * m->rope_freq[j], &sin[j], &cos[j]);
 	return false;

@@ -92,7 +92,7 @@ static u64 lay_out(struct bn_scratch *sc, const struct bn_model *m, void *base)
 	sc->logits_stride = bn_round_up(m->vocab, BN_LANES);
 	sc->n_blocks = tiles_of(m->vocab, BN_VOCAB_BLOCK);
 	sc->n_lower = tiles_of(m->vocab, BN_HEAD_ROWS);
-	sc->head_q_stride = BN_HEAD_Q_BYTES(m->embd_stride);
+	sc->head_q_stride = BN_HEAD_Q_BYTES(m->embd_pad);
 	sc->kept_stride = sc->x_stride + 2 * sc->rope_stride;
 
 	/* Of the layers, and no longer needed when there are logits: the same memory */
@@ -391,12 +391,12 @@ static void plan_attention(struct bn_step *s)
 static u32 head_rows(const struct bn_step *s, u32 slots)
 {
 	u32 rate = slots > 1 ? s->ops->batch_macs_per_us : s->ops->macs_per_us;
-	u32 stride = s->model->embd_stride;
-	u32 n = rate / HEAD_SLOWDOWN * PIECE_US / (stride * slots);
+	u32 cols = s->model->embd_pad, bytes = bn_high_bytes(cols);
+	u32 n = rate / HEAD_SLOWDOWN * PIECE_US / (cols * slots);
 
-	if (slots > 1 && n >= 32 && 32 * stride <= 2 * BN_SECTION_BYTES)
-		return min2(n, 2 * BN_SECTION_BYTES / stride) & ~31U;
-	return max2(min2(n, BN_SECTION_BYTES / stride) & ~3U, 1);
+	if (slots > 1 && n >= 32 && 32 * bytes <= 2 * BN_SECTION_BYTES)
+		return min2(n, 2 * BN_SECTION_BYTES / bytes) & ~31U;
+	return max2(min2(n, BN_SECTION_BYTES / bytes) & ~3U, 1);
 }
 
 /*
@@ -446,10 +446,10 @@ static void plan_tiles(struct bn_step *s)
 	sc->tiles[BN_PHASE_REFINE] = sc->n_blocks;
 	sc->tiles[BN_PHASE_SAMPLE] = s->n_slots;
 
-	n = f32_per_us * PIECE_US / m->embd_stride;
+	n = f32_per_us * PIECE_US / m->embd_pad;
 	sc->head_slots = max2(min2(n, s->n_slots), 1);
 	n /= sc->head_slots;
-	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_stride)), 1);
+	sc->full_rows = max2(min2(n, BN_SECTION_BYTES / (2 * m->embd_pad)), 1);
 	sc->head_rows = head_rows(s, sc->head_slots);
 }
 

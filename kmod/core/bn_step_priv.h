@@ -118,15 +118,18 @@ struct bn_scratch {
 /**
  * struct bn_head_slot - how the logits of a slot are found
  * @certified:	first from the high plane alone; else all from both
- * @bound:	such a logit is off by at most @bound * |the row's scale|
+ * @error:	how far such logits are off at most, from row 0 on
  * @threshold:	logits below it cannot matter
- * @wanted:	progress of BN_PHASE_SELECT: rank that the threshold is to have among those left
+ * @least:	progress of BN_PHASE_SELECT: the least of the exact logits so far ...
+ * @found:	... and how many they are
+ * @wanted:	rank that the threshold is to have among the lower bounds left
  * @prefix:	bytes of the threshold's key found so far
  */
 struct bn_head_slot {
 	bool certified;
-	float bound, threshold;
-	u32 wanted, prefix;
+	struct bn_head_error error;
+	float threshold, least;
+	u32 found, wanted, prefix;
 };
 
 /* Numbers of lines for one piece of a product, and of those to prefetch behind them */

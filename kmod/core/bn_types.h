@@ -15,6 +15,7 @@
 #define BN_BLOCK_BYTES		64	/* of packed weights: the unit of both packings */
 #define BN_T2_BLOCK_COLS	256	/* weights in a block of t2 */
 #define BN_T1_BLOCK_COLS	320	/* weights in a block of t1 */
+#define BN_PLANE_COLS		256	/* elements of an embedding that are packed together */
 #define BN_LANES		16	/* float reductions: 16 lanes, then a fixed tree */
 
 #define BN_MAX_LAYERS		256
@@ -72,17 +73,18 @@ struct bn_matrix {
 };
 
 /**
- * struct bn_embedding - 16-bit fixed point per row: element = (256 * high + low) * scale
- * @high:	most significant bytes, vocab rows of embd_stride
- * @low:	least significant bytes, signed as well, the same
+ * struct bn_embedding - 16-bit fixed point per row: element = (1024 * high + low - 32768) * scale
+ * @high:	the upper 6 bits, vocab rows of bn_high_bytes(embd_pad)
+ * @low:	the lower 10 bits, vocab rows of bn_low_bytes(embd_pad)
  * @scale:	of each row
+ * @error:	of each row, what the low plane can be worth: |scale| * (norm of low - 512)
  *
- * In two planes, so that a step can do with the first one for all but few rows (bn_head.c). All of
- * it is hostile for ever.
+ * In two planes, so that a step can do with the first one for all but few rows (bn_head.c);
+ * bn_pack.c has their layout. All of it is hostile for ever.
  */
 struct bn_embedding {
-	const s8 *high, *low;
-	const float *scale;
+	const u8 *high, *low;
+	const float *scale, *error;
 };
 
 /** struct bn_layer - views of one layer's tensors; the sub-norms may be NULL */
@@ -97,8 +99,8 @@ struct bn_layer {
  * Filled by bn_model_parse(). @layers points to caller-owned memory of n_layers elements. Strides
  * are in elements: @hidden_pad, @ffn_pad, @attn_pad (= heads * head_dim padded) are rounded up by
  * bn_cols_pad(), so that one activation row can be the input of a matrix of any packing; @head_pad
- * is head_dim rounded up to BN_LANES; @embd_stride is the row stride of the planes of embedding and
- * head.
+ * is head_dim rounded up to BN_LANES; @embd_pad is the columns of embedding and head rounded up
+ * to BN_PLANE_COLS.
  *
  * @base is where the image is mapped, as given to bn_model_parse(). @chunks is the caller's, who
  * may set it afterwards: for each BN_CHUNK_BYTES of the image, a second address of the same bytes
@@ -108,7 +110,7 @@ struct bn_model {
 	u32 n_layers, hidden, ffn, n_heads, n_kv_heads, head_dim, rope_dims, vocab, max_ctx;
 	u32 activation;			/* BITNET_ACT_* */
 	u32 packing;			/* BN_T2 or BN_T1: of all matrices */
-	u32 hidden_pad, ffn_pad, attn_pad, head_pad, embd_stride;
+	u32 hidden_pad, ffn_pad, attn_pad, head_pad, embd_pad;
 	float norm_eps;
 	u64 digest;
 	struct bn_embedding token_embd;
@@ -137,6 +139,17 @@ static inline u32 bn_block_cols(u32 packing)
 static inline u32 bn_line_bytes(u32 packing, u32 n)
 {
 	return (n + bn_block_cols(packing) - 1) / bn_block_cols(packing) * BN_BLOCK_BYTES;
+}
+
+/** bn_high_bytes(), bn_low_bytes() - of a row of an embedding of @pad columns, in each plane */
+static inline u32 bn_high_bytes(u32 pad)
+{
+	return pad / 4 * 3;
+}
+
+static inline u32 bn_low_bytes(u32 pad)
+{
+	return pad / 4 * 5;
 }
 
 /** bn_cols_pad() - @n rounded up so that rows of activations are whole blocks of any packing */

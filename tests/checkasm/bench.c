@@ -264,29 +264,31 @@ static double streamed(void (*op)(const struct bn_product *p), struct bn_product
 static double head_streamed(const struct bn_ops *ops, bool full, u32 slots)
 {
 	/* No power of two apart, as they are in an image: caches are by address. */
-	const size_t plane = full ? STREAM_BYTES / 2 - 4800 * 64 : STREAM_BYTES;
+	const u32 high = bn_high_bytes(2560), low = full ? bn_low_bytes(2560) : 0;
+	const size_t rows = (STREAM_BYTES - 4800 * 64) / (high + low);
+	const size_t plane = rows * high + 4800 * 64;
 	static float step[BN_MAX_HEAD_ROWS];
 	struct bn_head p = {
-		.y = (float *)y, .row_bytes = 2560, .n_pad = 2560, .slots = slots, .step = step,
+		.y = (float *)y, .n_pad = 2560, .slots = slots, .step = step,
 		.scale = floats_b, .tmp = tmp, .x = x, .x_stride = full ? 2560 * sizeof(float)
 							    : BN_HEAD_Q_BYTES(2560),
 	};
+	struct bn_head_norms norms;
 	u64 start;
-	float l1;
 
-	p.n = p.y_stride = BN_SECTION_BYTES / (full ? 2 : 1) / 2560;
+	p.n = p.y_stride = BN_SECTION_BYTES / (high + low);
 	for (u32 s = 0; s < slots; s++) {
 		u8 *to = (u8 *)x + s * p.x_stride;
 
 		if (full)
 			memcpy(to, floats_a, 2560 * sizeof(float));
 		else
-			ops->head_quantize(to, step + s, &l1, floats_a, 2560);
+			ops->head_quantize(to, step + s, &norms, floats_a, 2560);
 	}
 	start = now();
-	for (size_t at = 0; at + p.n * 2560 <= plane; at += p.n * 2560) {
-		p.high = (const s8 *)weights + at;
-		p.low = p.high + plane;
+	for (size_t at = 0; at + p.n <= rows; at += p.n) {
+		p.high = weights + at * high;
+		p.low = weights + plane + at * low;
 		if (full)
 			ops->head_full(&p);
 		else
@@ -317,8 +319,8 @@ static const struct {
 	[SCORES] = { "scores 4 x 128, 64 positions", 64 * 128 * 2 },
 	[WEIGH] = { "weigh 4 x 128, 64 positions", 64 * 128 * 2 },
 	[HEAD_QUANTIZE] = { "head_quantize 2560", 2560 * 6 },
-	[HEAD_LOWER] = { "head_lower 1024", 1024 * 8 },
-	[HEAD_PICK] = { "head_pick 1024, none", 1024 * 8 },
+	[HEAD_LOWER] = { "head_lower 1024", 1024 * 12 },
+	[HEAD_PICK] = { "head_pick 1024, none", 1024 * 12 },
 	[HEAD_DROP] = { "head_drop 1024, all", 1024 * 8 },
 	[MAX] = { "max_value 1024", 1024 * 4 },
 	[EXP] = { "sum_exp 1024", 1024 * 4 },
@@ -332,6 +334,8 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		.s_stride = 64, .head_pad = 128, .heads = 4, .n = 64,
 	};
 	static float ml[8], zeros[64], ones[64] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	const struct bn_head_error error = { floats_b, floats_b, 1.0f, 1.0f };
+	struct bn_head_norms norms;
 	float inv;
 
 	switch (op) {
@@ -350,7 +354,7 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 			 op == SILU ? BITNET_ACT_SILU : BITNET_ACT_RELU2);
 		break;
 	case EMBED:
-		ops->embed(floats_y, (const s8 *)weights, (const s8 *)weights + 2560, 1.0f, 2560);
+		ops->embed(floats_y, weights, weights + bn_high_bytes(2560), 1.0f, 2560);
 		break;
 	case TO_F16:
 		ops->f32_to_f16((u16 *)floats_y, floats_a, 640);
@@ -372,14 +376,13 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		(op == SCORES ? ops->scores : ops->weigh)(&attention);
 		break;
 	case HEAD_QUANTIZE:
-		ops->head_quantize(tmp, floats_y, &inv, floats_a, 2560);
+		ops->head_quantize(tmp, floats_y, &norms, floats_a, 2560);
 		break;
 	case HEAD_LOWER:
-		ops->head_lower(floats_y, floats_a, floats_b, 1.0f, 1024);
+		ops->head_lower(floats_y, floats_a, &error, 1024);
 		break;
 	case HEAD_PICK:
-		sink = (float)ops->head_pick((u32 *)tmp, floats_a, floats_b, 1.0f, 1e30f, 0, 1024,
-					     1024);
+		sink = (float)ops->head_pick((u32 *)tmp, floats_a, &error, 1e30f, 0, 1024, 1024);
 		break;
 	case HEAD_DROP:
 		memset(floats_y, 0, 1024 * sizeof(*floats_y));

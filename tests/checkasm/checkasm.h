@@ -44,7 +44,7 @@ void rnd_bytes(void *p, size_t bytes);
 void *buffer(unsigned int slot, size_t bytes, size_t align);
 /** buffer_intact() - is the pattern around the slot's buffer still there? */
 bool buffer_intact(unsigned int slot);
-#define BUFFERS		9
+#define BUFFERS		10
 
 /* ---- checks --------------------------------------------------------------------------------- */
 

@@ -80,7 +80,7 @@ done
 for version in 2 200; do
 	cp good.image versioned
 	printf %b "\\x$(printf %x $version)" | dd of=versioned bs=1 seek=8 conv=notrunc status=none
-	fails 1 "version $version, this program reads 3" "an image of version $version" bitnetctl show versioned
+	fails 1 "version $version, this program reads 4" "an image of version $version" bitnetctl show versioned
 	like "$err" "$([ $version = 2 ] && echo 'bitnetctl pack' || echo 'later version')" "  with a hint"
 done
 

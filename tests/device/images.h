@@ -120,6 +120,7 @@ struct t_builder {
 	uint64_t end;
 	uint32_t n;
 	uint64_t seed;
+	float root;			/* of the width, rounded up */
 };
 
 static inline uint64_t t_align(uint64_t n, uint64_t to)
@@ -172,9 +173,11 @@ static inline void t_tensor(struct t_builder *b, uint32_t role, uint32_t layer, 
 {
 	const bool by_column = format == BITNET_IMAGE_FMT_T2_COLUMNS;
 	const bool ternary = format == BITNET_IMAGE_FMT_T2 || by_column;
+	const bool high = format == BITNET_IMAGE_FMT_HIGH6;
+	const bool plane = high || format == BITNET_IMAGE_FMT_LOW10;
 	const uint32_t lines = by_column ? cols : rows, weights = by_column ? rows : cols;
 	static const uint32_t elem_bytes[] = {
-		[BITNET_IMAGE_FMT_F32] = 4, [BITNET_IMAGE_FMT_F64] = 8, [BITNET_IMAGE_FMT_I8] = 1,
+		[BITNET_IMAGE_FMT_F32] = 4, [BITNET_IMAGE_FMT_F64] = 8,
 	};
 	struct bitnet_image_tensor t = {
 		.role = role, .layer = layer, .format = format, .rows = rows, .cols = cols,
@@ -183,8 +186,11 @@ static inline void t_tensor(struct t_builder *b, uint32_t role, uint32_t layer, 
 	uint8_t *row;
 	uint32_t r, c;
 
-	t.row_bytes = ternary ? t_align(weights, 256) / 4 :
-			t_align((uint64_t)cols * elem_bytes[format], 64);
+	if (plane)
+		t.row_bytes = t_align(cols, 256) / 4 * (high ? 3 : 5);
+	else
+		t.row_bytes = ternary ? t_align(weights, 256) / 4 :
+				t_align((uint64_t)cols * elem_bytes[format], 64);
 	t.bytes = (uint64_t)lines * t.row_bytes;
 	t.offset = t_align(b->end, BITNET_IMAGE_ALIGN);
 	b->end = t.offset + t.bytes;
@@ -199,17 +205,22 @@ static inline void t_tensor(struct t_builder *b, uint32_t role, uint32_t layer, 
 		row = b->base + t.offset + (uint64_t)r * t.row_bytes;
 		for (c = 0; ternary && c < t.row_bytes; c += 8)
 			t_codes(row + c, c, weights, &b->seed);
-		for (c = 0; format == BITNET_IMAGE_FMT_I8 && c < cols; c += 8) {
+		for (c = 0; plane && c < t.row_bytes; c += 8) {
 			uint64_t bytes = t_random(&b->seed);
 
-			memcpy(row + c, &bytes, cols - c < 8 ? cols - c : 8);
+			memcpy(row + c, &bytes, 8);
 		}
 		for (c = 0; format == BITNET_IMAGE_FMT_F32 && c < cols; c++) {
 			float near_one = 1 + (float)(t_random(&b->seed) % 64) / 256;
 
-			/* Norms, or the scales of embeddings, whose elements are 16-bit integers */
+			/*
+			 * Norms, or the scales of embeddings, whose elements are 16-bit integers, or
+			 * how far the upper 6 bits of these can be off at most
+			 */
 			if (role < BITNET_ROLE_LAYER && role != BITNET_ROLE_OUTPUT_NORM)
 				near_one /= 32768;
+			if (r)
+				near_one = 1.25f / 32768 * 512 * b->root;
 			memcpy(row + c * 4, &near_one, 4);
 		}
 		for (c = 0; format == BITNET_IMAGE_FMT_F64 && c < cols; c++) {
@@ -225,13 +236,15 @@ static inline void t_tensors(struct t_builder *b, const struct t_shape *s, uint3
 	const uint32_t q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
 	uint32_t l;
 
-	t_tensor(b, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
-	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
-	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, vocab);
+	for (b->root = 1; b->root * b->root < (float)s->hidden; )
+		b->root++;
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_HIGH6, vocab, s->hidden);
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_LOW10, vocab, s->hidden);
+	t_tensor(b, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 2, vocab);
 	if (!(s->flags & BITNET_IMAGE_F_TIED)) {
-		t_tensor(b, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
-		t_tensor(b, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_I8, vocab, s->hidden);
-		t_tensor(b, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, vocab);
+		t_tensor(b, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_HIGH6, vocab, s->hidden);
+		t_tensor(b, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_LOW10, vocab, s->hidden);
+		t_tensor(b, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 2, vocab);
 	}
 	t_tensor(b, BITNET_ROLE_OUTPUT_NORM, 0, BITNET_IMAGE_FMT_F32, 1, s->hidden);
 	t_tensor(b, BITNET_ROLE_ROPE_FREQ, 0, BITNET_IMAGE_FMT_F64, 1, s->head_dim / 2);
@@ -270,7 +283,7 @@ static inline struct t_image t_image_random(const struct t_shape *shape)
 	if (shape->pages) {
 		/* A larger vocabulary fills what is left; its scales end anywhere. */
 		vocab += (shape->pages * BITNET_IMAGE_PAGE - count.end - 128) /
-			 (t_align(shape->hidden, 64) * 2 + 4) /
+			 (t_align(shape->hidden, 256) * 2 + 8) /
 			 (shape->flags & BITNET_IMAGE_F_TIED ? 1 : 2);
 		count.end = fill.end;
 		t_tensors(&count, shape, vocab);

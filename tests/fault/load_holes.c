@@ -67,6 +67,7 @@ int main(void)
 	uint32_t id;
 
 	shape.pages = PAGES;
+	shape.vocab = 64;	/* until they are filled */
 	image = t_image_random(&shape);
 	is(image.length, PAGES * T_PAGE, "a model of %u pages", PAGES);
 	fd = t_open();

@@ -343,33 +343,39 @@ static void reference_reductions(const struct bn_ops *ref)
 
 static void reference_head(const struct bn_ops *ref)
 {
-	static float h[320] __attribute__((aligned(64)));
-	static s8 high[2][320], low[2][320];
-	static s16 q[BN_HEAD_Q_BYTES(320) / 2];
+	static float h[512] __attribute__((aligned(64)));
+	static u8 high[2][384], low[2][640];
+	static s16 q[BN_HEAD_Q_BYTES(512) / 2], values[2][N];
 	const float scale[2] = { 1.0f, 1.0f / 32639 };
-	float logits[2], step, l1;
-	double dot = 0, top = 0;
+	double dot = 0, top = 0, l1 = 0, squares = 0;
+	float logits[2], step;
+	struct bn_head_norms norms;
 	struct bn_head p = {
-		.y = logits, .high = high[0], .low = low[0], .scale = scale, .row_bytes = 320,
-		.n = 2, .step = &step, .n_pad = 320, .slots = 1,
+		.y = logits, .high = high[0], .low = low[0], .scale = scale, .n = 2,
+		.step = &step, .n_pad = 512, .slots = 1,
 	};
 
 	for (u32 i = 0; i < N; i++) {
 		h[i] = rnd();
-		high[1][i] = rnd() * 128;
-		low[1][i] = rnd() * 128;
-		dot += (double)h[i] * (256 * high[1][i] + low[1][i]) * scale[1];
-		top += (double)h[i] * 256 * high[1][i] * scale[1];
+		values[1][i] = rnd() * 32639;
+		dot += (double)h[i] * values[1][i] * scale[1];
+		l1 += fabs((double)h[i]);
+		squares += (double)h[i] * h[i];
 	}
+	for (u32 r = 0; r < 2; r++)
+		bn_pack_planes(high[r], low[r], values[r], N);
+	for (u32 i = 0; i < N; i++)
+		top += (double)h[i] * 256 * (4 * bn_high_plane(high[1], i) - 126) * scale[1];
 	p.x = h;
 	ref->head_full(&p);
 	ok(logits[0] == 0.0f, "head_full: zeros");
 	is_near(logits[1], dot, 1e-5, "head_full: as in f64");
-	ref->head_quantize(q, &step, &l1, h, 320);
+	ref->head_quantize(q, &step, &norms, h, 512);
+	is_near(norms.l1, l1, l1 * 1e-6, "head_quantize: sum of magnitudes");
+	is_near(norms.squares, squares, squares * 1e-6, "head_quantize: sum of squares");
 	p.x = q;
 	ref->head_top(&p);
-	ok(logits[0] == 0.0f, "head_top: zeros");
-	is_near(logits[1], top, 1e-2, "head_top: the high bytes, as in f64");
+	is_near(logits[1], top, 1e-2, "head_top: the high plane, as in f64");
 }
 
 static void reference_quantize(const struct bn_ops *ref)

@@ -10,12 +10,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "bn_image.h"
 #include "bn_step_priv.h"
 #include "cpu.h"
 #include "tap.h"
 
 #define HIDDEN		200
-#define STRIDE		256
+#define PAD		256
+#define HIGH_BYTES	192
+#define LOW_BYTES	320
 #define MOST_VOCAB	100000
 #define RECENT		60
 
@@ -24,8 +27,8 @@ static struct {
 	struct bn_layer layer;
 	struct bn_step step;
 	struct bn_kv kv;
-	int8_t *high, *low;
-	float *scale;
+	uint8_t *high, *low;
+	float *scale, *error;
 	float h[HIDDEN];
 } t;
 
@@ -67,8 +70,8 @@ static void setup(uint32_t vocab, const struct bn_ops *ops)
 		.n_layers = 1, .hidden = HIDDEN, .ffn = 256, .n_heads = 1, .n_kv_heads = 1,
 		.head_dim = 16, .rope_dims = 16, .vocab = vocab, .max_ctx = 16,
 		.hidden_pad = bn_cols_pad(HIDDEN), .ffn_pad = 320, .attn_pad = 320, .head_pad = 16,
-		.embd_stride = STRIDE, .layers = &t.layer,
-		.output = { t.high, t.low, t.scale },
+		.embd_pad = PAD, .layers = &t.layer,
+		.output = { t.high, t.low, t.scale, t.error },
 	};
 	t.layer = (struct bn_layer){ w, w, w, w, w, w, w, NULL, NULL, NULL, NULL };
 	free(t.step.scratch);
@@ -116,13 +119,27 @@ static void run(uint32_t n_slots, uint32_t tokens_only, uint64_t position)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static void put(uint32_t row, uint32_t i, int value)
+static uint8_t *high_of(uint32_t row)
 {
-	size_t at = (size_t)row * STRIDE + i;
-	int low = ((value + 128) & 255) - 128;
+	return t.high + (size_t)row * HIGH_BYTES;
+}
 
-	t.low[at] = (int8_t)low;
-	t.high[at] = (int8_t)((value - low) / 256);
+static uint8_t *low_of(uint32_t row)
+{
+	return t.low + (size_t)row * LOW_BYTES;
+}
+
+/* As image writers say it, from what is in the low plane */
+static float error_of_row(uint32_t row)
+{
+	double squares = 0;
+
+	for (uint32_t i = 0; i < HIDDEN; i++) {
+		int rest = (bn_unpack_planes(high_of(row), low_of(row), i) & 1023) - 512;
+
+		squares += rest * rest;
+	}
+	return nextafterf((float)(fabs((double)t.scale[row]) * sqrt(squares)), INFINITY);
 }
 
 enum kind {
@@ -161,9 +178,9 @@ static void make_rows(enum kind kind, uint32_t vocab)
 		if (kind == ONE_HUGE)
 			t.h[i] = i == 77 ? 1e4f : t.h[i] * 0.01f;
 	}
-	memset(t.high, 0, (size_t)vocab * STRIDE);
-	memset(t.low, 0, (size_t)vocab * STRIDE);
 	for (uint32_t r = 0; r < vocab; r++) {
+		int16_t values[HIDDEN];
+
 		t.scale[r] = (1 + 0.3f * uniform()) / 32639;
 		for (uint32_t i = 0; i < HIDDEN; i++) {
 			int value = (int)(normal() * 9000);
@@ -175,25 +192,25 @@ static void make_rows(enum kind kind, uint32_t vocab)
 				value = (i % 2 ? 20000 : -20000) * (i % 4 < 2 ? 1 : -1) + value / 4;
 			if (kind == ZEROS && r % 100)
 				value = 0;
-			put(r, i, value);
 			/* In half of the rows the low plane works for them, in half against. */
 			if (kind == WORST_LOW) {
-				size_t at = (size_t)r * STRIDE + i;
-
-				t.high[at] = (int8_t)(t.h[i] > 0 ? 40 : -40);
+				value = 1024 * (t.h[i] > 0 ? 10 : -10);
 				if (random64() % 1000 == 0)
-					t.high[at] += 1;
-				t.low[at] = (t.h[i] > 0) == (random64() % 20 < r % 20) ? 127 : -128;
+					value += 1024;
+				if ((t.h[i] > 0) == (random64() % 20 < r % 20))
+					value += 1023;
 			}
+			values[i] = value;
 		}
+		bn_pack_planes(high_of(r), low_of(r), values, HIDDEN);
 		if (kind == EQUAL || kind == WORST_LOW)
 			t.scale[r] = 1.0f / 32639;
 		if (kind == ODD_SCALES && random64() % 50 == 0)
 			t.scale[r] = odd_scale();
 		if (kind == BYTES) {
-			for (uint32_t i = 0; i < STRIDE; i++) {
-				t.high[(size_t)r * STRIDE + i] = random64();
-				t.low[(size_t)r * STRIDE + i] = random64();
+			for (uint32_t i = 0; i < LOW_BYTES; i++) {
+				high_of(r)[i % HIGH_BYTES] = random64();
+				low_of(r)[i] = random64();
 			}
 			if (random64() % 2) {
 				uint32_t bits = random64();
@@ -205,10 +222,13 @@ static void make_rows(enum kind kind, uint32_t vocab)
 		if (kind == TIES && r > 50 && r % 3 == 0) {
 			uint32_t from = r % 50;
 
-			memcpy(t.high + (size_t)r * STRIDE, t.high + (size_t)from * STRIDE, STRIDE);
-			memcpy(t.low + (size_t)r * STRIDE, t.low + (size_t)from * STRIDE, STRIDE);
+			memcpy(high_of(r), high_of(from), HIGH_BYTES);
+			memcpy(low_of(r), low_of(from), LOW_BYTES);
 			t.scale[r] = t.scale[from];
 		}
+		t.error[r] = error_of_row(r);
+		if (kind == ODD_SCALES && random64() % 50 == 0)
+			t.error[r] = r % 2 ? NAN : INFINITY;
 	}
 	for (n_recent = 0; n_recent < RECENT; n_recent++)
 		recent[n_recent] = (n_recent * 7919U + 5) % vocab;
@@ -238,9 +258,11 @@ static void check_bound(const char *name)
 	run_phase(s->n_phases - 4);
 	for (uint32_t r = 0; sc->head[0].certified && r < t.model.vocab; r++) {
 		float approximate = sc->logits[r], exact = sc->logits[sc->logits_stride + r];
-		double e = fabs((double)t.scale[r]) * sc->head[0].bound + 0x1p-120;
+		const struct bn_head_error *by = &sc->head[0].error;
+		double e = fabs((double)t.scale[r]) * by->per_scale + 0x1p-120 +
+			   (double)t.error[r] * by->per_error;
 
-		if (!isfinite(approximate) || !isfinite(exact))
+		if (!isfinite(approximate) || !isfinite(exact) || !isfinite(e))
 			continue;
 		known++;
 		wrong += !(fabs((double)approximate - exact) <= e);
@@ -404,10 +426,12 @@ int main(void)
 	const struct bn_ops *ops = bn_variant_find("fastest", bitnet_cpu_mask());
 	static const uint32_t vocabs[] = { 1, 63, 300, 5000, MOST_VOCAB };
 
-	t.high = aligned_alloc(64, (size_t)MOST_VOCAB * STRIDE);
-	t.low = aligned_alloc(64, (size_t)MOST_VOCAB * STRIDE);
+	t.high = aligned_alloc(64, (size_t)MOST_VOCAB * HIGH_BYTES);
+	t.low = aligned_alloc(64, (size_t)MOST_VOCAB * LOW_BYTES);
 	t.scale = aligned_alloc(64, (MOST_VOCAB + 16) * sizeof(*t.scale));
+	t.error = aligned_alloc(64, (MOST_VOCAB + 16) * sizeof(*t.error));
 	memset(t.scale, 0xff, (MOST_VOCAB + 16) * sizeof(*t.scale));
+	memset(t.error, 0xff, (MOST_VOCAB + 16) * sizeof(*t.error));
 	for (uint32_t i = 0; i < sizeof(vocabs) / sizeof(vocabs[0]); i++) {
 		setup(vocabs[i], ops);
 		for (uint32_t kind = 0; kind < KINDS; kind++) {
@@ -427,5 +451,6 @@ int main(void)
 	free(t.high);
 	free(t.low);
 	free(t.scale);
+	free(t.error);
 	return done();
 }

@@ -32,7 +32,9 @@ static u32 bad;
 static void add(struct image *im, u32 role, u32 layer, u32 format, u32 rows, u32 cols)
 {
 	static const u32 bits[] = { [BITNET_IMAGE_FMT_F32] = 32, [BITNET_IMAGE_FMT_F64] = 64,
-				    [BITNET_IMAGE_FMT_I8] = 8 };
+				    [BITNET_IMAGE_FMT_HIGH6] = 6,
+				    [BITNET_IMAGE_FMT_LOW10] = 10 };
+	bool plane = format == BITNET_IMAGE_FMT_HIGH6 || format == BITNET_IMAGE_FMT_LOW10;
 	struct bitnet_image_tensor *t = im->table + im->hdr.tensor_count++;
 	u32 packing = im->hdr.flags & BITNET_IMAGE_F_T1 ? BN_T1 : BN_T2, lines = rows;
 
@@ -54,7 +56,8 @@ static void add(struct image *im, u32 role, u32 layer, u32 format, u32 rows, u32
 		t->row_bytes = bn_line_bytes(packing, format == BY_COLUMN ? rows : cols);
 		lines = format == BY_COLUMN ? cols : rows;
 	} else {
-		t->row_bytes = (cols * bits[format] / 8 + 63) / 64 * 64;
+		t->row_bytes = ((plane ? (cols + 255) / 256 * 256 : cols) * bits[format] / 8 + 63) /
+			       64 * 64;
 	}
 	t->bytes = (u64)lines * t->row_bytes;
 	im->length += t->bytes;
@@ -90,9 +93,9 @@ static void build(struct image *im, u32 flags)
 	kv = h->n_kv_heads * h->head_dim;
 
 	im->length = sizeof(*h) + MAX_TENSORS * sizeof(struct bitnet_image_tensor);
-	add(im, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
+	add(im, BITNET_ROLE_TOKEN_EMBD, 0, BITNET_IMAGE_FMT_HIGH6, h->vocab, h->hidden);
 	if (!(flags & BITNET_IMAGE_F_TIED))
-		add(im, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
+		add(im, BITNET_ROLE_OUTPUT, 0, BITNET_IMAGE_FMT_HIGH6, h->vocab, h->hidden);
 	add(im, BITNET_ROLE_OUTPUT_NORM, 0, BITNET_IMAGE_FMT_F32, 1, h->hidden);
 	add(im, BITNET_ROLE_ROPE_FREQ, 0, BITNET_IMAGE_FMT_F64, 1, h->rope_dims / 2);
 	for (u32 l = 0; l < h->n_layers; l++) {
@@ -110,11 +113,11 @@ static void build(struct image *im, u32 flags)
 			add(im, BITNET_ROLE_FFN_SUB_NORM, l, BITNET_IMAGE_FMT_F32, 1, h->ffn);
 		}
 	}
-	add(im, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
-	add(im, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, h->vocab);
+	add(im, BITNET_ROLE_TOKEN_EMBD_LOW, 0, BITNET_IMAGE_FMT_LOW10, h->vocab, h->hidden);
+	add(im, BITNET_ROLE_TOKEN_EMBD_SCALE, 0, BITNET_IMAGE_FMT_F32, 2, h->vocab);
 	if (!(flags & BITNET_IMAGE_F_TIED)) {
-		add(im, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_I8, h->vocab, h->hidden);
-		add(im, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 1, h->vocab);
+		add(im, BITNET_ROLE_OUTPUT_LOW, 0, BITNET_IMAGE_FMT_LOW10, h->vocab, h->hidden);
+		add(im, BITNET_ROLE_OUTPUT_SCALE, 0, BITNET_IMAGE_FMT_F32, 2, h->vocab);
 	}
 	im->length = (im->length + BITNET_IMAGE_PAGE - 1) / BITNET_IMAGE_PAGE * BITNET_IMAGE_PAGE;
 	h->total_bytes = im->length;
@@ -164,10 +167,12 @@ static bool norm_inside(const float *g, u32 n, u64 length)
 
 static bool embedding_inside(const struct bn_embedding *e, u64 length)
 {
-	u64 plane = (u64)model.vocab * model.embd_stride;
+	u64 high = (u64)model.vocab * bn_high_bytes(model.embd_pad);
+	u64 low = (u64)model.vocab * bn_low_bytes(model.embd_pad);
 
-	return inside(e->high, plane, 64, length) && inside(e->low, plane, 64, length) &&
-		norm_inside(e->scale, model.vocab, length);
+	return inside(e->high, high, 64, length) && inside(e->low, low, 64, length) &&
+		norm_inside(e->scale, model.vocab, length) &&
+		norm_inside(e->error, model.vocab, length) && e->scale != e->error;
 }
 
 static bool model_inside(u32 flags, u64 length)
@@ -178,10 +183,10 @@ static bool model_inside(u32 flags, u64 length)
 	if (!m->n_layers || m->n_layers > BN_MAX_LAYERS || m->hidden_pad > BN_MAX_COLS ||
 	    m->ffn_pad > BN_MAX_COLS || m->attn_pad > BN_MAX_COLS ||
 	    m->head_pad > BN_MAX_HEAD_DIM || m->hidden > m->hidden_pad || m->ffn > m->ffn_pad ||
-	    q > m->attn_pad || m->head_dim > m->head_pad || m->hidden > m->embd_stride ||
+	    q > m->attn_pad || m->head_dim > m->head_pad || m->hidden > m->embd_pad ||
 	    !m->n_kv_heads || m->n_heads % m->n_kv_heads || m->rope_dims > m->head_dim ||
 	    m->rope_dims % 2 || !(m->norm_eps >= 0) || m->norm_eps - m->norm_eps != 0 ||
-	    m->embd_stride > m->hidden_pad || m->embd_stride % 64)
+	    m->embd_pad > m->hidden_pad || m->embd_pad % BN_PLANE_COLS)
 		return false;
 	if (!embedding_inside(&m->token_embd, length) || !embedding_inside(&m->output, length) ||
 	    !norm_inside(m->output_norm, m->hidden, length) ||
@@ -229,7 +234,7 @@ static void valid(void)
 	is(model.ffn_pad, 960, "ffn_pad");
 	is(model.attn_pad, 512, "attn_pad");
 	is(model.head_pad, 64, "head_pad");
-	is(model.embd_stride, 320, "embd_stride");
+	is(model.embd_pad, 512, "embd_pad");
 	is(model.digest, 0x1234, "digest");
 	ok(model.norm_eps == 1e-5f && layers[1].ffn_down.scale == 1.23f, "floats came through");
 	is(bn_kv_bytes(&model, 100), 2 * 2 * 2 * 100 * 64 * 2, "key/value cache");

@@ -225,20 +225,29 @@ static void check_weights(const struct bn_model *m, bool permuted)
 }
 
 /* Every element is within 2^-15 of its row's largest value, which is 2; see add_floats(). */
-static void check_embedding(const struct bn_embedding *e, uint32_t stride, const char *name)
+static void check_embedding(const struct bn_embedding *e, uint32_t pad, const char *name)
 {
-	double worst = 0;
+	double worst = 0, least = INFINITY, most = 0;
 
 	for (uint32_t t = 0; t < VOCAB; t++) {
+		const uint8_t *high = e->high + (size_t)t * bn_high_bytes(pad);
+		const uint8_t *low = e->low + (size_t)t * bn_low_bytes(pad);
+		double squares = 0, ratio;
+
 		for (uint32_t i = 0; i < HIDDEN; i++) {
-			size_t at = (size_t)t * stride + i;
+			int value = bn_unpack_planes(high, low, i), rest = (value & 1023) - 512;
 			double sign = (t * HIDDEN + i) % 3 ? 1 : -1;
 			double want = sign * (0.5 + (t * HIDDEN + i) % 97 / 64.0);
 
-			worst = fmax(worst, fabs((256 * e->high[at] + e->low[at]) *
-						 (double)e->scale[t] - want));
+			worst = fmax(worst, fabs(value * (double)e->scale[t] - want));
+			squares += rest * rest;
 		}
+		ratio = (double)e->error[t] / ((double)e->scale[t] * sqrt(squares));
+		least = fmin(least, ratio);
+		most = fmax(most, ratio);
 	}
+	ok(least >= 1 && most <= 1 + 0x1p-22, "%s: errors are no less than true, and little more",
+	   name);
 	ok(worst <= 2 * 0x1p-15, "%s: off by at most 2^%.2f of the largest value", name,
 	   log2(worst / 2));
 }
@@ -262,8 +271,8 @@ static void check_arch(const char *name, const struct recipe *r,
 	is(m.output.high == m.token_embd.high, !r->untied, "tied head");
 	is_near(m.rope_freq[3], pow(500, -6.0 / DIM) / (r->rope_freqs ? 0.5 + 3 / 64.0 : 1), 1e-15,
 		"RoPE frequency");
-	check_embedding(&m.token_embd, m.embd_stride, "embedding");
-	check_embedding(&m.output, m.embd_stride, "head");
+	check_embedding(&m.token_embd, m.embd_pad, "embedding");
+	check_embedding(&m.output, m.embd_pad, "head");
 	is(m.max_ctx, 512, "context");
 	is_str(image.header->name, "tiny?model", "name, made printable");
 	free(m.layers);
@@ -462,6 +471,30 @@ static void check_failed_writes(const struct bitnet_image *image, struct bitnet_
 	bitnet_image_free(&mapped);
 }
 
+/* An image that says of a row that its high plane is better than it is, and is whole otherwise */
+static void check_lie(const struct bitnet_image *image)
+{
+	struct bitnet_image_header *hdr = (struct bitnet_image_header *)image->base;
+	struct bn_model m;
+	float *error, was;
+
+	if (bitnet_image_parse(image->base, image->length, "image", &m, &err))
+		bail("%s", err.msg);
+	error = (float *)&m.token_embd.error[VOCAB - 1];
+	was = *error;
+	*error = nextafterf(nextafterf(was, 0), 0);
+	hdr->digest = bitnet_image_digest(hdr, image->base);
+	is(bitnet_image_check(image, &err), -EBADMSG, "an error that is too small");
+	ok(strstr(err.msg, "token_embd, token") != NULL, "  says where");
+	*error = NAN;
+	hdr->digest = bitnet_image_digest(hdr, image->base);
+	is(bitnet_image_check(image, &err), -EBADMSG, "an error that is no number");
+	*error = was;
+	hdr->digest = bitnet_image_digest(hdr, image->base);
+	is(bitnet_image_check(image, &err), 0, "the true one");
+	free(m.layers);
+}
+
 static void check_damage(const struct bitnet_image *image, struct bitnet_gguf *meta)
 {
 	const char *path = image_path;
@@ -578,6 +611,7 @@ int main(void)
 	check_round_trip(&image, meta);
 	check_failed_writes(&image, meta);
 	check_damage(&image, meta);
+	check_lie(&image);
 	check_model_files(meta, &b);
 	bitnet_gguf_close(meta);
 	gguf_build_free(&b);

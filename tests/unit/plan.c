@@ -62,7 +62,7 @@ static void glu(float *y, const float *g, const float *u, u32 n, u32 activation)
 	take((double)F32 * n);
 }
 
-static void embed(float *y, const s8 *high, const s8 *low, float scale, u32 n)
+static void embed(float *y, const u8 *high, const u8 *low, float scale, u32 n)
 {
 	take((double)F32 * n);
 }
@@ -94,19 +94,20 @@ static void head_top(const struct bn_head *p)
 	us += macs / (p->slots > 1 ? rated.batch_macs_per_us : rated.macs_per_us);
 }
 
-static void head_quantize(void *q, float *step, float *l1, const float *x, u32 n_pad)
+static void head_quantize(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			  u32 n_pad)
 {
-	*step = *l1 = 1;
+	*step = norms->l1 = norms->squares = 1;
 	take((double)F32 * n_pad);
 }
 
-static void head_lower(float *max, const float *y, const float *scale, float bound, u32 n)
+static void head_lower(float *max, const float *y, const struct bn_head_error *e, u32 n)
 {
 	take((double)F32 * n);
 }
 
 /* All rows may matter: the most that there can be to refine */
-static u32 head_pick(u32 *index, const float *y, const float *scale, float bound, float threshold,
+static u32 head_pick(u32 *index, const float *y, const struct bn_head_error *e, float threshold,
 		     u32 from, u32 n, u32 most)
 {
 	u32 found = 0;
@@ -196,10 +197,10 @@ static void make_model(struct bn_model *m, struct bn_layer *l, const struct shap
 		.max_ctx = 4096, .activation = shape->activation, .packing = BN_T2,
 		.hidden_pad = bn_cols_pad(shape->hidden), .ffn_pad = bn_cols_pad(shape->ffn),
 		.attn_pad = bn_cols_pad(q), .head_pad = bn_round_up(shape->head_dim, BN_LANES),
-		.embd_stride = bn_round_up(shape->hidden, 64), .norm_eps = 1e-5f,
+		.embd_pad = bn_round_up(shape->hidden, 256), .norm_eps = 1e-5f,
 		.output_norm = norm, .rope_freq = freq, .layers = l,
 	};
-	m->token_embd = (struct bn_embedding){ (const s8 *)64, (const s8 *)64, scale };
+	m->token_embd = (struct bn_embedding){ (const u8 *)64, (const u8 *)64, scale, scale };
 	m->output = m->token_embd;
 	*l = (struct bn_layer){
 		.attn_q = matrix(q, shape->hidden, false),

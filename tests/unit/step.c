@@ -104,25 +104,30 @@ static float *add_norm(struct fixture *f, uint32_t n)
 static struct bn_embedding add_embedding(struct fixture *f)
 {
 	const struct bn_model *m = &f->model;
-	size_t bytes = (size_t)m->vocab * m->embd_stride;
-	int8_t *high = block(f, bytes), *low = block(f, bytes);
+	size_t high_bytes = (size_t)m->vocab * bn_high_bytes(m->embd_pad);
+	size_t low_bytes = (size_t)m->vocab * bn_low_bytes(m->embd_pad);
+	uint8_t *high = block(f, high_bytes), *low = block(f, low_bytes);
 	float *scale = block(f, m->vocab * sizeof(*scale));
+	float *error = block(f, m->vocab * sizeof(*error));
 
-	for (size_t i = 0; i < bytes; i++) {
+	for (size_t i = 0; i < high_bytes; i++)
 		high[i] = random64();
+	for (size_t i = 0; i < low_bytes; i++)
 		low[i] = random64();
-	}
-	for (uint32_t t = 0; t < m->vocab; t++)
+	for (uint32_t t = 0; t < m->vocab; t++) {
 		scale[t] = (1 + 0.5 * uniform()) / 32639;
-	return (struct bn_embedding){ high, low, scale };
+		error[t] = scale[t] * 512 * sqrtf((float)m->hidden);
+	}
+	return (struct bn_embedding){ high, low, scale, error };
 }
 
 static double element(const struct bn_model *m, const struct bn_embedding *e, uint32_t token,
 		      uint32_t i)
 {
-	size_t at = (size_t)token * m->embd_stride + i;
+	const uint8_t *high = e->high + (size_t)token * bn_high_bytes(m->embd_pad);
+	const uint8_t *low = e->low + (size_t)token * bn_low_bytes(m->embd_pad);
 
-	return (256 * e->high[at] + e->low[at]) * (double)e->scale[token];
+	return bn_unpack_planes(high, low, i) * (double)e->scale[token];
 }
 
 static void fixture_init(struct fixture *f, const struct bn_model *shape, bool sub_norms)
@@ -143,7 +148,7 @@ static void fixture_init(struct fixture *f, const struct bn_model *shape, bool s
 	m->ffn_pad = bn_cols_pad(m->ffn);
 	m->attn_pad = bn_cols_pad(q);
 	m->head_pad = bn_round_up(m->head_dim, BN_LANES);
-	m->embd_stride = bn_round_up(m->hidden, 64);
+	m->embd_pad = bn_round_up(m->hidden, BN_PLANE_COLS);
 	m->token_embd = m->output = add_embedding(f);
 	m->output_norm = add_norm(f, m->hidden);
 	freq = block(f, m->rope_dims / 2 * sizeof(*freq));

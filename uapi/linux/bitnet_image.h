@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 #define BITNET_IMAGE_MAGIC	"BITNETIM"	/* 8 bytes, no NUL */
-#define BITNET_IMAGE_VERSION	3
+#define BITNET_IMAGE_VERSION	4
 #define BITNET_IMAGE_ALIGN	64		/* of each tensor and of each row */
 #define BITNET_IMAGE_PAGE	4096		/* the image's length is a multiple of it */
 
@@ -38,21 +38,33 @@
 /* The same by column: what lies one behind the other are columns of @rows weights */
 #define BITNET_IMAGE_FMT_T2_COLUMNS 6
 #define BITNET_IMAGE_FMT_T1_COLUMNS 7
-#define BITNET_IMAGE_FMT_I8	8	/* signed bytes */
+/*
+ * Numbers -32768 .. 32767, plus 32768: the upper 6 bits of 256 of them in 192 bytes. Of number
+ * 64*i + j, bits 3:0 are bits 4*(i%2)+3 : 4*(i%2) of byte 64*(i/2) + j, and bits 5:4 are bits
+ * 2i+1:2i of byte 128 + j
+ */
+#define BITNET_IMAGE_FMT_HIGH6	9
+/*
+ * The lower 10 bits in 320 bytes: of number 64*i + j, bits 9:8 are bits 2i+1:2i of byte j, and bits
+ * 7:0 are byte 64 + 64*i + j
+ */
+#define BITNET_IMAGE_FMT_LOW10	10
 
 /* Tensor roles. Those below BITNET_ROLE_LAYER exist once, the others once for each layer. */
 /*
- * An embedding is three tensors: element (t, i) = (256 * HIGH + LOW)(t, i) * SCALE(t). What is
- * called just TOKEN_EMBD or OUTPUT is its high plane.
+ * An embedding is three tensors: element (t, i) = (1024 * HIGH + LOW - 32768)(t, i) * SCALE(0, t).
+ * What is called just TOKEN_EMBD or OUTPUT is its high plane. SCALE(1, t) is at least |SCALE(0, t)|
+ * times the root of the sum of (LOW(t, i) - 512)^2: how far HIGH alone can be off. If it is less,
+ * tokens may be wrong.
  */
-#define BITNET_ROLE_TOKEN_EMBD	0	/* I8, vocab x hidden */
-#define BITNET_ROLE_OUTPUT	1	/* I8, vocab x hidden; not with F_TIED */
+#define BITNET_ROLE_TOKEN_EMBD	0	/* HIGH6, vocab x hidden */
+#define BITNET_ROLE_OUTPUT	1	/* HIGH6, vocab x hidden; not with F_TIED */
 #define BITNET_ROLE_OUTPUT_NORM	2	/* F32, 1 x hidden */
 #define BITNET_ROLE_ROPE_FREQ	3	/* F64, 1 x rope_dims/2: radians a position of each pair */
-#define BITNET_ROLE_TOKEN_EMBD_LOW 4	/* I8, vocab x hidden */
-#define BITNET_ROLE_TOKEN_EMBD_SCALE 5	/* F32, 1 x vocab */
-#define BITNET_ROLE_OUTPUT_LOW	6	/* I8, vocab x hidden; not with F_TIED */
-#define BITNET_ROLE_OUTPUT_SCALE 7	/* F32, 1 x vocab; not with F_TIED */
+#define BITNET_ROLE_TOKEN_EMBD_LOW 4	/* LOW10, vocab x hidden */
+#define BITNET_ROLE_TOKEN_EMBD_SCALE 5	/* F32, 2 x vocab */
+#define BITNET_ROLE_OUTPUT_LOW	6	/* LOW10, vocab x hidden; not with F_TIED */
+#define BITNET_ROLE_OUTPUT_SCALE 7	/* F32, 2 x vocab; not with F_TIED */
 #define BITNET_ROLE_LAYER	8
 #define BITNET_ROLE_ATTN_Q	8	/* matrix, n_heads*head_dim x hidden; as BITNET_MATRIX_* */
 #define BITNET_ROLE_ATTN_K	9	/* matrix, n_kv_heads*head_dim x hidden */

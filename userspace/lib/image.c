@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,52 @@ static int check_matrix(const uint8_t *base, const struct bitnet_image_tensor *t
 	return 0;
 }
 
+/* Sum of (low - 512)^2 of the first @n of 64 numbers; see bn_pack_planes() */
+static uint32_t low_squares(const uint8_t *block, uint32_t place, uint32_t n)
+{
+	uint32_t squares = 0;
+
+	for (uint32_t j = 0; j < n; j++) {
+		int rest = (block[j] >> (2 * place) & 3) * 256 + block[64 + 64 * place + j] - 512;
+
+		squares += rest * rest;
+	}
+	return squares;
+}
+
+/* Tokens are chosen by the high plane and what the image says the low one is worth: is it true? */
+static int check_embedding(const struct bn_model *m, const struct bn_embedding *e, const char *name,
+			   struct bitnet_error *err)
+{
+	for (uint32_t t = 0; t < m->vocab; t++) {
+		const uint8_t *low = e->low + (uint64_t)t * bn_low_bytes(m->embd_pad);
+		uint64_t squares = 0;
+
+		for (uint32_t at = 0; at < m->hidden; at += 64)
+			squares += low_squares(low + bn_low_bytes(at / 256 * 256), at % 256 / 64,
+					       m->hidden - at < 64 ? m->hidden - at : 64);
+		if (!((double)e->error[t] >= fabs((double)e->scale[t]) * sqrt((double)squares)))
+			return bitnet_error_set(err, EBADMSG,
+						"%s, token %u: the error of its high plane is more than the image says",
+						name, t);
+	}
+	return 0;
+}
+
+static int check_embeddings(const struct bitnet_image *image, struct bitnet_error *err)
+{
+	struct bn_model m;
+	int ret = bitnet_image_parse(image->base, image->length, "image", &m, err);
+
+	if (ret)
+		return ret;
+	ret = check_embedding(&m, &m.token_embd, "token_embd", err);
+	if (!ret && m.output.high != m.token_embd.high)
+		ret = check_embedding(&m, &m.output, "output", err);
+	free(m.layers);
+	return ret;
+}
+
 uint64_t bitnet_image_digest(const struct bitnet_image_header *hdr, const void *base)
 {
 	struct bitnet_image_header h = *hdr;
@@ -184,7 +231,7 @@ int bitnet_image_check(const struct bitnet_image *image, struct bitnet_error *er
 		if (bn_format_is_ternary(t->format))
 			ret = check_matrix(base, t, err);
 	}
-	return ret;
+	return ret ? ret : check_embeddings(image, err);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -405,15 +405,19 @@ static void describe(const struct bitnet_image_header *h, struct bitnet_image_te
 	case BITNET_ROLE_TOKEN_EMBD_LOW:
 	case BITNET_ROLE_OUTPUT:
 	case BITNET_ROLE_OUTPUT_LOW:
-		t->format = BITNET_IMAGE_FMT_I8;
+		t->format = BITNET_IMAGE_FMT_HIGH6;
 		t->rows = h->vocab;
 		t->cols = h->hidden;
-		t->row_bytes = bn_round_up(t->cols, BITNET_IMAGE_ALIGN);
+		t->row_bytes = bn_high_bytes(bn_round_up(t->cols, BN_PLANE_COLS));
+		if (t->role == BITNET_ROLE_TOKEN_EMBD_LOW || t->role == BITNET_ROLE_OUTPUT_LOW) {
+			t->format = BITNET_IMAGE_FMT_LOW10;
+			t->row_bytes = bn_low_bytes(bn_round_up(t->cols, BN_PLANE_COLS));
+		}
 		return;
 	case BITNET_ROLE_TOKEN_EMBD_SCALE:
 	case BITNET_ROLE_OUTPUT_SCALE:
 		t->format = BITNET_IMAGE_FMT_F32;
-		t->rows = 1;
+		t->rows = 2;
 		t->cols = h->vocab;
 		t->row_bytes = bn_round_up(4 * t->cols, BITNET_IMAGE_ALIGN);
 		return;
@@ -607,13 +611,14 @@ out:
 /* ---- packing --------------------------------------------------------------------------------- */
 
 #define BAND_ROWS	64	/* rows that are turned into pieces of columns together */
-#define PLANES_MAX	32639	/* 127 * 257 */
+#define PLANES_MAX	32639	/* as in images of version 3: a file gives the same numbers */
 #define MAX_TURNED	(32U << 20)	/* weights that one thread turns at a time */
 
 /* Memory of one thread: a row of floats, and some rows of codes */
 struct row_buffer {
 	float *floats;
 	uint8_t *codes;		/* BAND_ROWS rows */
+	int16_t *planes;	/* and of the numbers of an embedding */
 	uint8_t *turned;	/* as many columns as there is room for; allocated when needed */
 };
 
@@ -637,18 +642,21 @@ static int not_finite(const struct bitnet_gguf_tensor *src, uint32_t row, struct
 }
 
 /*
- * One row of an embedding: high and low bytes of (value / scale), both signed. The largest is 127 *
- * 257, so that rounding up has room in the high byte. The next two tensors are its low plane and
- * its scale.
+ * One row of an embedding: value / scale in two planes. The next two tensors are its low plane, and
+ * its scale with what that plane can be worth, rounded up.
  */
-static void pack_planes(const struct builder *b, uint32_t at, uint32_t r, const float *values)
+static void pack_planes(const struct builder *b, uint32_t at, uint32_t r,
+			const struct row_buffer *buf)
 {
+	const float *values = buf->floats;
 	const struct bitnet_image_tensor *t = &b->table[at];
 	uint8_t *base = b->image->base;
-	int8_t *high = (int8_t *)(base + t->offset + (uint64_t)r * t->row_bytes);
-	int8_t *low = (int8_t *)(base + t[1].offset + (uint64_t)r * t[1].row_bytes);
+	uint8_t *high = base + t->offset + (uint64_t)r * t->row_bytes;
+	uint8_t *low = base + t[1].offset + (uint64_t)r * t[1].row_bytes;
 	float *scale = (float *)(base + t[2].offset) + r;
+	float *error = (float *)(base + t[2].offset + t[2].row_bytes) + r;
 	float largest = 0;
+	uint64_t squares;
 
 	for (uint32_t c = 0; c < t->cols; c++)
 		largest = fmaxf(largest, fabsf(values[c]));
@@ -656,11 +664,11 @@ static void pack_planes(const struct builder *b, uint32_t at, uint32_t r, const 
 	for (uint32_t c = 0; c < t->cols; c++) {
 		/* A scale that is denormal is too coarse, and may be much too small. */
 		double q = *scale > 0 ? rint((double)values[c] / *scale) : 0;
-		int v = q < -PLANES_MAX ? -PLANES_MAX : q > PLANES_MAX ? PLANES_MAX : (int)q;
 
-		low[c] = (int8_t)(((v + 128) & 255) - 128);
-		high[c] = (int8_t)((v - low[c]) / 256);
+		buf->planes[c] = q < -PLANES_MAX ? -PLANES_MAX : q > PLANES_MAX ? PLANES_MAX : q;
 	}
+	squares = bn_pack_planes(high, low, buf->planes, t->cols);
+	*error = nextafterf((float)(*scale * sqrt((double)squares)), INFINITY);
 }
 
 static int pack_row(const struct builder *b, uint32_t at, uint32_t r, const struct row_buffer *buf,
@@ -683,8 +691,8 @@ static int pack_row(const struct builder *b, uint32_t at, uint32_t r, const stru
 	for (uint32_t c = 0; c < t->cols; c++)
 		if (!isfinite(buf->floats[c]))
 			return not_finite(src, r, err);
-	if (t->format == BITNET_IMAGE_FMT_I8)
-		pack_planes(b, at, r, buf->floats);
+	if (t->format == BITNET_IMAGE_FMT_HIGH6)
+		pack_planes(b, at, r, buf);
 	if (t->format == BITNET_IMAGE_FMT_F32)
 		memcpy(dst, buf->floats, sizeof(float) * t->cols);
 	return 0;
@@ -790,8 +798,8 @@ static int pack_chunk(const struct builder *b, uint64_t chunk, struct row_buffer
 	r = chunk * chunk_lines(t);
 	end = r + chunk_lines(t) < n_lines(t) ? r + chunk_lines(t) : n_lines(t);
 	*bytes = (uint64_t)(end - r) * t->row_bytes;
-	if (t->format == BITNET_IMAGE_FMT_I8)
-		*bytes += (uint64_t)(end - r) * (t[1].row_bytes + sizeof(float));
+	if (t->format == BITNET_IMAGE_FMT_HIGH6)
+		*bytes += (uint64_t)(end - r) * (t[1].row_bytes + 2 * sizeof(float));
 	if (!b->source[at])
 		return pack_rope(b, at, err);
 	if (bn_format_is_ternary(t->format) && !chunk)
@@ -811,10 +819,11 @@ static void pack_loop(struct builder *b, bool tell)
 	struct row_buffer buf = {
 		.floats = malloc(sizeof(float) * BN_MAX_COLS),
 		.codes = malloc((size_t)BAND_ROWS * BN_MAX_COLS),
+		.planes = malloc(sizeof(int16_t) * BN_MAX_COLS),
 	};
 	int ret = 0;
 
-	if (!buf.floats || !buf.codes)
+	if (!buf.floats || !buf.codes || !buf.planes)
 		ret = bitnet_error_set(&err, ENOMEM, "no memory");
 	pthread_mutex_lock(&b->lock);
 	while (!ret && !b->stop && b->next_chunk < b->n_chunks) {
@@ -839,6 +848,7 @@ static void pack_loop(struct builder *b, bool tell)
 	}
 	pthread_mutex_unlock(&b->lock);
 	free(buf.floats);
+	free(buf.planes);
 	free(buf.codes);
 	free(buf.turned);
 }

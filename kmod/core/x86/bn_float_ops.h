@@ -151,17 +151,40 @@ FLOAT_OP(void, glu)(float *y, const float *g, const float *u, u32 n, u32 activat
 					       activation), n - i);
 }
 
-FLOAT_OP(void, embed)(float *y, const s8 *high, const s8 *low, float scale, u32 n)
+/* A shift by a constant is half of one by a number. */
+BN_INLINE void lanes_upper(u8 *to, const u8 *high, const u8 *low, u32 place)
+{
+	switch (place) {
+	case 0:
+		lanes_upper_of(to, high, low, 0);
+		break;
+	case 1:
+		lanes_upper_of(to, high, low, 1);
+		break;
+	case 2:
+		lanes_upper_of(to, high, low, 2);
+		break;
+	default:
+		lanes_upper_of(to, high, low, 3);
+		break;
+	}
+}
+
+FLOAT_OP(void, embed)(float *y, const u8 *high, const u8 *low, float scale, u32 n)
 {
 	const struct lanes s = lanes_set(scale);
-	u32 i;
+	u8 upper[64] BN_UNINIT __attribute__((aligned(64)));
 
-	for (i = 0; i + BN_LANES <= n; i += BN_LANES)
-		lanes_store(y + i, lanes_one_nan(lanes_mul(lanes_load_planes(high + i, low + i),
-							   s)));
-	if (i < n)
-		lanes_store_n(y + i, lanes_one_nan(lanes_mul(lanes_load_planes(high + i, low + i),
-							     s)), n - i);
+	for (u32 i = 0; i < n; i += BN_LANES) {
+		const u32 at = i / BN_PLANE_COLS * BN_PLANE_COLS, place = i % BN_PLANE_COLS / 64;
+		const u8 *l = low + bn_low_bytes(at);
+		struct lanes v;
+
+		if (i % 64 == 0)
+			lanes_upper(upper, high + bn_high_bytes(at), l, place);
+		v = lanes_load_planes(upper + i % 64, l + 64 + i % BN_PLANE_COLS);
+		lanes_store_n(y + i, lanes_one_nan(lanes_mul(v, s)), n - i);
+	}
 }
 
 FLOAT_OP(void, f32_to_f16)(u16 *y, const float *x, u32 n)
@@ -418,103 +441,219 @@ BN_INLINE size_t head_row(const struct bn_head *p, u32 i)
 	return p->index ? p->index[i] : i;
 }
 
-/*
- * Logits of @rows (1, 2 or 4) rows from number @i on with slots @slot .. @slot + @slots - 1: each
- * row is made float once
- */
-BN_INLINE void head_block(const struct bn_head *p, u32 i, u32 slot, const u32 rows, const u32 slots)
+/* Four rows from number @i on with one slot: four sums, each of which waits for itself */
+BN_INLINE void head_four(const struct bn_head *p, u32 i)
 {
-	const float *x = (const float *)((const u8 *)p->x + slot * p->x_stride);
-	const size_t x_stride = p->x_stride / sizeof(*x);
-	const size_t ahead = p->index ? 0 : (p->n < rows ? p->n : rows) * p->row_bytes;
-	struct lanes sum[LANES_BLOCK];
-	const s8 *high[4], *low[4];
+	const float *x = p->x;
+	const u32 high_bytes = bn_high_bytes(p->n_pad), low_bytes = bn_low_bytes(p->n_pad);
+	const size_t ahead = p->index ? 0 : p->n < 4 ? p->n : 4;
+	u8 upper[4 * 64] BN_UNINIT __attribute__((aligned(64)));
+	const u8 *high[4], *low[4];
+	struct lanes sum[4];
 
-	bn_for_each(r, rows) {
-		high[r] = p->high + head_row(p, i + r) * p->row_bytes;
-		low[r] = p->low + head_row(p, i + r) * p->row_bytes;
+	bn_for_each(r, 4) {
+		high[r] = p->high + head_row(p, i + r) * high_bytes;
+		low[r] = p->low + head_row(p, i + r) * low_bytes;
+		sum[r] = lanes_set(0.0f);
 	}
-	bn_for_each(k, rows * slots)
-		sum[k] = lanes_set(0.0f);
-	for (size_t j = 0; j < p->n_pad; j += BN_LANES) {
-		if (!(j & 63)) {
-			bn_for_each(r, rows) {
-				bn_prefetch(high[r] + j + ahead);
-				bn_prefetch(low[r] + j + ahead);
+	for (u32 at = 0; at < p->n_pad; at += 64, x += 64) {
+		const u32 block = at / BN_PLANE_COLS * BN_PLANE_COLS, in = at - block;
+		const u32 l = bn_low_bytes(block);
+
+		bn_for_each(r, 4) {
+			bn_prefetch(high[r] + ahead * high_bytes + at / 4 * 3);
+			bn_prefetch(low[r] + ahead * low_bytes + l + in);
+			if (!in)
+				bn_prefetch(low[r] + ahead * low_bytes + l + BN_PLANE_COLS);
+			lanes_upper(upper + 64 * r, high[r] + bn_high_bytes(block), low[r] + l,
+				    in / 64);
+		}
+		/* Not unrolled: gcc would have all elements in registers, and sums in memory. */
+		for (size_t j = 0; j < 64; j += BN_LANES) {
+			const struct lanes v = lanes_load(x + j);
+
+			bn_for_each(r, 4) {
+				struct lanes w = lanes_load_planes(upper + 64 * r + j,
+								   low[r] + l + 64 + in + j);
+
+				sum[r] = lanes_add(sum[r], lanes_mul(v, w));
 			}
 		}
-		bn_for_each(r, rows) {
-			struct lanes w = lanes_load_planes(high[r] + j, low[r] + j);
-
-			bn_for_each(s, slots) {
-				struct lanes xw = lanes_mul(lanes_load(x + s * x_stride + j), w);
-
-				sum[s * rows + r] = lanes_add(sum[s * rows + r], xw);
-			}
-		}
 	}
-	bn_for_each(s, slots) {
-		bn_for_each(r, rows) {
-			float logit = lanes_sum(sum[s * rows + r]) * p->scale[head_row(p, i + r)];
-
-			if (i + r < p->n)
-				p->y[(slot + s) * p->y_stride + i + r] = one_nan(logit);
-		}
-	}
+	for (u32 r = 0; r < 4 && i + r < p->n; r++)
+		p->y[i + r] = one_nan(lanes_sum(sum[r]) * p->scale[head_row(p, i + r)]);
 }
 
-BN_NOINLINE void head_one(const struct bn_head *p, u32 slot)
+BN_NOINLINE void head_one(const struct bn_head *p)
 {
 	for (u32 i = 0; i < p->n; i += 4)
-		head_block(p, i, slot, 4, 1);
+		head_four(p, i);
 }
 
-BN_NOINLINE void head_many(const struct bn_head *p, u32 slot)
+#define HEAD_ROWS	(LANES_BLOCK / LANES_SLOTS)	/* that share a product's elements */
+#define HEAD_SUMS	512
+#define HEAD_X		8192				/* elements of all slots at a time */
+#define HEAD_COLUMNS	(HEAD_X / 2)			/* the most of them, of two slots */
+#define HEAD_AHEAD	4				/* rows ahead of which is fetched */
+
+/*
+ * struct head_work - with several slots, in a tmp: some columns of HEAD_ROWS rows are made float
+ * once for all slots, and what they add to the sums of all rows and slots
+ */
+struct head_work {
+	float w[HEAD_ROWS][HEAD_COLUMNS];
+	float sums[HEAD_SUMS][BN_LANES];
+};
+
+_Static_assert(sizeof(struct head_work) <= BN_TMP_BYTES, "head_work fits tmp");
+
+/* struct head_part - columns from some block on of a row */
+struct head_part {
+	const u8 *high, *low;
+};
+
+BN_INLINE struct head_part head_part(const struct bn_head *p, u32 i, u32 column)
 {
-	for (u32 i = 0; i < p->n; i += LANES_BLOCK / LANES_SLOTS)
-		head_block(p, i, slot, LANES_BLOCK / LANES_SLOTS, LANES_SLOTS);
+	const size_t row = i < p->n || !p->index ? i : p->n - 1;
+	const size_t number = p->index ? p->index[row] : row;
+
+	return (struct head_part){
+		p->high + number * bn_high_bytes(p->n_pad) + bn_high_bytes(column),
+		p->low + number * bn_low_bytes(p->n_pad) + bn_low_bytes(column),
+	};
+}
+
+/* Elements of @n columns, while those of @next are fetched */
+BN_INLINE void head_floats(float *w, struct head_part row, struct head_part next, u32 n)
+{
+	u8 upper[64] BN_UNINIT __attribute__((aligned(64)));
+
+	for (u32 at = 0; at < n; at += 64, w += 64) {
+		const u32 block = at / BN_PLANE_COLS * BN_PLANE_COLS, in = at - block;
+		const u8 *low = row.low + bn_low_bytes(block);
+
+		bn_prefetch(next.high + at / 4 * 3);
+		bn_prefetch(next.low + bn_low_bytes(block) + in);
+		if (!in)
+			bn_prefetch(next.low + bn_low_bytes(block) + BN_PLANE_COLS);
+		lanes_upper(upper, row.high + bn_high_bytes(block), low, in / 64);
+		bn_for_each(j, 64 / BN_LANES)
+			lanes_store(w + BN_LANES * j,
+				    lanes_load_planes(upper + BN_LANES * j,
+						      low + 64 + in + BN_LANES * j));
+	}
+}
+
+/* Adds columns [@from, @end) of HEAD_ROWS rows to their sums with @slots slots */
+BN_INLINE void head_dots(const struct bn_head *p, struct head_work *work, u32 first_sum, u32 slot,
+			 u32 from, u32 end, const u32 slots)
+{
+	const float *x = (const float *)((const u8 *)p->x + slot * p->x_stride) + from;
+	float (*sums)[BN_LANES] = work->sums + first_sum + slot * HEAD_ROWS;
+	const size_t x_stride = p->x_stride / sizeof(*x);
+	struct lanes sum[LANES_BLOCK] BN_UNINIT;
+
+	bn_for_each(k, HEAD_ROWS * slots)
+		sum[k] = from ? lanes_load(sums[k]) : lanes_set(0.0f);
+	for (size_t at = 0; at < end - from; at += BN_LANES) {
+		bn_for_each(r, HEAD_ROWS) {
+			const struct lanes v = lanes_load(work->w[r] + at);
+
+			bn_for_each(s, slots) {
+				struct lanes xw = lanes_mul(lanes_load(x + s * x_stride + at), v);
+
+				sum[s * HEAD_ROWS + r] = lanes_add(sum[s * HEAD_ROWS + r], xw);
+			}
+		}
+	}
+	bn_for_each(k, HEAD_ROWS * slots)
+		lanes_store(sums[k], sum[k]);
+}
+
+/* Of rows from the @first on, as many as there are sums for; returns how many */
+BN_INLINE u32 head_band(const struct bn_head *p, u32 first)
+{
+	const u32 most = HEAD_SUMS / p->slots / HEAD_ROWS * HEAD_ROWS;
+	const u32 n = p->n - first < most ? p->n - first : most;
+	const u32 columns = bn_round_up(HEAD_X / p->slots, BN_PLANE_COLS);
+	struct head_work *work = p->tmp;
+
+	for (u32 from = 0, end; from < p->n_pad; from = end) {
+		end = p->n_pad - from < columns ? p->n_pad : from + columns;
+		for (u32 i = 0; i < n; i += HEAD_ROWS) {
+			u32 slot = 0;
+
+			for (u32 r = 0; r < HEAD_ROWS; r++) {
+				/* Behind these rows are the next columns', or other rows. */
+				const u32 ahead = i + r + HEAD_AHEAD;
+				const bool next = ahead >= n && end < p->n_pad;
+				const u32 column = next ? end : ahead < n ? from : 0;
+				const u32 row = i + r < n ? i + r : i;
+
+				head_floats(work->w[r], head_part(p, first + row, from),
+					    head_part(p, first + ahead - (next ? n : 0), column),
+					    end - from);
+			}
+			for (; slot + LANES_SLOTS <= p->slots; slot += LANES_SLOTS)
+				head_dots(p, work, i * p->slots, slot, from, end, LANES_SLOTS);
+			for (; slot < p->slots; slot++)
+				head_dots(p, work, i * p->slots, slot, from, end, 1);
+		}
+	}
+	for (u32 i = 0; i < n; i++) {
+		const float scale = p->scale[head_row(p, first + i)];
+		const u32 sum = i / HEAD_ROWS * HEAD_ROWS * p->slots + i % HEAD_ROWS;
+
+		for (u32 s = 0; s < p->slots; s++) {
+			struct lanes v = lanes_load(work->sums[sum + s * HEAD_ROWS]);
+
+			p->y[s * p->y_stride + first + i] = one_nan(lanes_sum(v) * scale);
+		}
+	}
+	return n;
+}
+
+BN_NOINLINE void head_many(const struct bn_head *p)
+{
+	for (u32 i = 0; i < p->n; )
+		i += head_band(p, i);
 }
 
 FLOAT_OP(void, head_full)(const struct bn_head *p)
 {
-	u32 slot = 0;
-
-	for (; slot + LANES_SLOTS <= p->slots; slot += LANES_SLOTS)
-		head_many(p, slot);
-	for (; slot < p->slots; slot++)
-		head_one(p, slot);
+	if (p->slots > 1)
+		head_many(p);
+	else
+		head_one(p);
 }
 
-/* How far the approximate logits @y can be off, or NaN where nothing is known */
-BN_INLINE struct lanes head_error(struct lanes y, struct lanes scale, float bound)
+/* How far the approximate logits @y of rows from @i on can be off; @n rows are left */
+BN_INLINE struct lanes head_error(struct lanes y, const struct bn_head_error *e, u32 i, u32 n)
 {
-	struct lanes e = lanes_mul(lanes_abs(scale), lanes_set(bound));
+	struct lanes a = lanes_abs(lanes_load_n(e->scale + i, n, 0.0f));
+	struct lanes b = lanes_abs(lanes_load_n(e->error + i, n, 0.0f));
 
-	return lanes_add(lanes_add(e, lanes_set(BN_HEAD_SLACK)), lanes_sub(y, y));
+	a = lanes_add(lanes_mul(a, lanes_set(e->per_scale)), lanes_mul(b, lanes_set(e->per_error)));
+	return lanes_add(lanes_add(a, lanes_set(BN_HEAD_SLACK)), lanes_sub(y, y));
 }
 
-FLOAT_OP(void, head_lower)(float *max, const float *y, const float *scale, float bound, u32 n)
+FLOAT_OP(void, head_lower)(float *max, const float *y, const struct bn_head_error *e, u32 n)
 {
 	for (u32 from = 0; from < n; from += BN_HEAD_ROWS) {
-		u32 to = n - from < BN_HEAD_ROWS ? n : from + BN_HEAD_ROWS, i;
-		struct lanes top = lanes_set(minus_infinity()), v;
+		u32 to = n - from < BN_HEAD_ROWS ? n : from + BN_HEAD_ROWS;
+		struct lanes top = lanes_set(minus_infinity());
 
-		for (i = from; i + BN_LANES <= to; i += BN_LANES) {
-			v = lanes_load(y + i);
-			v = lanes_sub(v, head_error(v, lanes_load(scale + i), bound));
-			top = lanes_max(v, top);
-		}
-		if (i < to) {		/* what fills up is not finite: it does not count */
-			v = lanes_load_n(y + i, to - i, minus_infinity());
-			v = lanes_sub(v, head_error(v, lanes_load_n(scale + i, to - i, 0.0f),
-						    bound));
-			top = lanes_max(v, top);
+		/* What fills up is not finite: it does not count. */
+		for (u32 i = from; i < to; i += BN_LANES) {
+			struct lanes v = lanes_load_n(y + i, to - i, minus_infinity());
+
+			top = lanes_max(lanes_sub(v, head_error(v, e, i, to - i)), top);
 		}
 		max[from / BN_HEAD_ROWS] = lanes_top(top);
 	}
 }
 
-FLOAT_OP(u32, head_pick)(u32 *index, const float *y, const float *scale, float bound,
+FLOAT_OP(u32, head_pick)(u32 *index, const float *y, const struct bn_head_error *e,
 			 float threshold, u32 from, u32 n, u32 most)
 {
 	const struct lanes least = lanes_set(threshold);
@@ -522,8 +661,8 @@ FLOAT_OP(u32, head_pick)(u32 *index, const float *y, const float *scale, float b
 
 	for (u32 i = from; i < n; i += BN_LANES) {
 		struct lanes v = lanes_load_n(y + i, n - i, 0.0f);
-		struct lanes e = head_error(v, lanes_load_n(scale + i, n - i, 0.0f), bound);
-		u32 wanted = ~lanes_less(lanes_add(v, e), least) & lanes_bits(n - i);
+		u32 wanted = ~lanes_less(lanes_add(v, head_error(v, e, i, n - i)), least) &
+			     lanes_bits(n - i);
 
 		for (; wanted; wanted &= wanted - 1) {
 			index[found++] = i + (u32)__builtin_ctz(wanted);

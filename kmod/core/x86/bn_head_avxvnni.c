@@ -21,9 +21,19 @@ struct head_sum {
 	__v8si a, b;
 };
 
-BN_INLINE struct head_row head_load(const u8 *row)
+BN_INLINE struct head_row head_load(const u8 *block, const u32 place)
 {
-	return (struct head_row){ *(const __v8si *)row ^ (__v8si)_mm256_set1_epi8(-128) };
+	return (struct head_row){ (__v8si)head_bytes(block, place) };
+}
+
+BN_INLINE void head_unpack_at(u8 *codes, const u8 *block, const u32 place)
+{
+	*(__m256i *)codes = head_bytes(block, place);
+}
+
+BN_INLINE struct head_row head_unpacked(const u8 *codes)
+{
+	return (struct head_row){ *(const __v8si *)codes };
 }
 
 BN_INLINE struct head_sum head_zero(void)

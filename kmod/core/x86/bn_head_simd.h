@@ -2,13 +2,13 @@
 /*
  * bn_head_simd.h - what the instances of bn_head_top.h have in common
  *
- * vpdpbusd takes bytes, unsigned and signed ones. The plane is made unsigned by adding 128; an
- * integer q is split into two signed digits, q = 256 * a + b, a and b in -128 .. 127. With A
- * and B the sums of (plane + 128) * a and of (plane + 128) * b,
+ * vpdpbusd takes bytes, unsigned and signed ones. The plane is 0 .. 63; an integer q is split into
+ * two signed digits, q = 256 * a + b, a and b in -128 .. 127. With A and B the sums of plane * a
+ * and of plane * b,
  *
- *	sum of plane * q = 256 * A + B - 128 * (sum of q)
+ *	sum of (4 * plane - 126) * q = 4 * (256 * A + B) - 126 * (sum of q)
  *
- * modulo 2^32, and therefore exactly, as the result fits. A and B fit anyhow: 255 * 128 * 32768 <
+ * modulo 2^32, and therefore exactly, as the result fits. A and B fit anyhow: 63 * 128 * 32768 <
  * 2^31.
  */
 #ifndef BN_HEAD_SIMD_H
@@ -52,6 +52,17 @@ BN_INLINE void head_store_digits(u8 *q, __m256i words, size_t apart)
 	_mm_store_si128((__m128i *)(q + apart), _mm256_extracti128_si256(a, 1));
 }
 
+/* 32 elements from one place of half a block, a byte each */
+BN_INLINE __m256i head_bytes(const u8 *block, const u32 place)
+{
+	__v16hu n = *(const __v16hu *)(block + place / 2 * 64), t = *(const __v16hu *)(block + 128);
+
+	n = n >> (place % 2 * 4);
+	t = place < 2 ? t << (4 - 2 * place) % 16 : t >> (2 * place - 4) % 16;
+	return _mm256_or_si256(_mm256_and_si256((__m256i)n, _mm256_set1_epi8(0x0f)),
+			       _mm256_and_si256((__m256i)t, _mm256_set1_epi8(0x30)));
+}
+
 /*
  * Where head_quantize() puts the digits b of @n_pad integers, behind the digits a and their sum:
  * half of a slot. So the digits of all slots are rows of bytes at one distance.
@@ -73,10 +84,17 @@ BN_INLINE size_t head_sum_at(u32 n_pad)
 }
 #endif
 
+/* From the sums of plane * q */
+BN_INLINE __m128i head_centre(__m128i sums, s32 q_sum)
+{
+	const u32 all = 126 * (u32)q_sum;
+
+	return _mm_sub_epi32(_mm_slli_epi32(sums, 2), _mm_set1_epi32((s32)all));
+}
+
 BN_INLINE __m128i head_combine(__m128i a, __m128i b, s32 q_sum)
 {
-	a = _mm_sub_epi32(_mm_slli_epi32(a, 8), _mm_slli_epi32(_mm_set1_epi32(q_sum), 7));
-	return _mm_add_epi32(a, b);
+	return head_centre(_mm_add_epi32(_mm_slli_epi32(a, 8), b), q_sum);
 }
 
 BN_INLINE __m128 head_scaled(__m128i sums, float step, __m128 scales)

@@ -7,7 +7,9 @@
  *   HEAD_COLS			columns that are multiplied at a time: 16, 32 or 64
  *   HEAD_SLOTS			slots that share a group of rows in registers: 1 to 3
  *   HEAD_TILES			from how many slots on bn_head_tiles.h is faster, if ever
- *   struct head_row, head_load(row)	HEAD_COLS elements of the plane
+ *   struct head_row, head_load(block, place)	HEAD_COLS elements, 64 * place elements behind
+ *				those at the same place of a block
+ *   head_unpack_at(codes, block, place), head_unpacked(codes)	the same by way of bytes
  *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with
  *				integers
  *   head_store(q, i, n_pad, words)	sixteen integers from the i'th on, as head_dot() reads them
@@ -30,24 +32,34 @@ BN_INLINE __m256i head_round(struct lanes x, struct lanes factor, s32 m)
 	return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
 }
 
-HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_pad)
+BN_INLINE float head_one_nan(float v)
 {
-	struct lanes sum = lanes_set(0.0f), top = sum, factor;
+	u32 nan = BN_F32_NAN;
+
+	if (v != v)
+		memcpy(&v, &nan, sizeof(nan));
+	return v;
+}
+
+HEAD_OP(void, quantize)(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			u32 n_pad)
+{
+	struct lanes sum = lanes_set(0.0f), squares = sum, top = sum, factor;
 	__m256i total = _mm256_setzero_si256();
 	s32 m, totals[8], all = 0;
-	u32 nan = BN_F32_NAN;
-	float max;
+	float max, l1;
 
 	for (u32 i = 0; i < n_pad; i += BN_LANES) {
 		struct lanes a = lanes_abs(lanes_load(x + i));
 
 		sum = lanes_add(sum, a);
+		squares = lanes_add(squares, lanes_mul(a, a));
 		top = lanes_max(a, top);
 	}
 	max = lanes_top(top);
 	max = max > BN_HEAD_LEAST ? max : BN_HEAD_LEAST;
-	*l1 = lanes_sum(sum);
-	m = bn_head_q_max(max, *l1, n_pad);
+	l1 = lanes_sum(sum);
+	m = bn_head_q_max(max, l1, n_pad);
 	factor = lanes_set((float)m / max);
 	for (u32 i = 0; i < n_pad; i += BN_LANES) {
 		__m256i words = head_round(lanes_load(x + i), factor, m);
@@ -60,30 +72,28 @@ HEAD_OP(void, quantize)(void *q, float *step, float *l1, const float *x, u32 n_p
 		all += totals[i];
 	memcpy((u8 *)q + head_sum_at(n_pad), &all, sizeof(all));
 	*step = 256.0f * (max / (float)m);
-	if (*l1 != *l1)
-		memcpy(l1, &nan, sizeof(nan));
+	norms->l1 = head_one_nan(l1);
+	norms->squares = head_one_nan(lanes_sum(squares));
 }
-
-/* struct head_pass - the @pass'th of @passes over all rows, with the slots from @slot on */
-struct head_pass {
-	u32 slot, pass, passes;
-};
 
 #define HEAD_ROW_AHEAD	2048	/* of one row, how far ahead it is fetched */
 
-/*
- * Four rows with one slot, one after the other. In a loop of its own each: in one for all four,
- * Zen 4 reads a fifth less.
- */
-BN_INLINE void head_dot_rows(const struct bn_head *p, const u8 *const rows[4], const u8 *q,
-			     struct head_sum sum[4])
+#define HEAD_BLOCK	192	/* bytes of BN_PLANE_COLS elements */
+
+_Static_assert(HEAD_BLOCK == BN_PLANE_COLS / 4 * 3, "bn_high_bytes()");
+
+/* The products of a block of a row, the elements of which begin with the @at'th */
+BN_INLINE struct head_sum head_dot_block(struct head_sum sum, const u8 *block, const u8 *q,
+					 size_t at, u32 n_pad)
 {
-	bn_for_each(k, 4) {
-		for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
-			bn_prefetch_2nd(rows[k] + at + HEAD_ROW_AHEAD);
-			sum[k] = head_dot(sum[k], head_load(rows[k] + at), q, at, p->n_pad);
-		}
+	bn_for_each(i, 64 / HEAD_COLS) {
+		const u32 in = HEAD_COLS * i;
+
+		bn_for_each(place, 4)
+			sum = head_dot(sum, head_load(block + in, place), q, at + 64 * place + in,
+				       n_pad);
 	}
+	return sum;
 }
 
 /*
@@ -92,27 +102,28 @@ BN_INLINE void head_dot_rows(const struct bn_head *p, const u8 *const rows[4], c
  */
 BN_NOINLINE void head_parts(const struct bn_head *p)
 {
+	const u32 row_bytes = bn_high_bytes(p->n_pad);
 	const u8 *q = p->x;
 	s32 q_sum;
 
 	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
 	for (u32 i = 0; i < p->n / BN_PARTS; i++) {
-		const size_t row = i * p->row_bytes;
-		const struct bn_rows rows = {
-			(const u8 *)p->part[0] + row, (const u8 *)p->part[1] + row,
-			(const u8 *)p->part[2] + row, (const u8 *)p->part[3] + row,
+		struct bn_rows rows = {
+			p->part[0] + (size_t)i * row_bytes, p->part[1] + (size_t)i * row_bytes,
+			p->part[2] + (size_t)i * row_bytes, p->part[3] + (size_t)i * row_bytes,
 		};
 		struct head_sum sum[BN_PARTS] = {
 			head_zero(), head_zero(), head_zero(), head_zero(),
 		};
+		size_t block = 0;
 
-		for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
-			if (HEAD_COLS == 64 || !(at & 63))
-				bn_prefetch_rows(&rows, at + BN_PART_AHEAD);
-			sum[0] = head_dot(sum[0], head_load(rows.a + at), q, at, p->n_pad);
-			sum[1] = head_dot(sum[1], head_load(rows.b + at), q, at, p->n_pad);
-			sum[2] = head_dot(sum[2], head_load(rows.c + at), q, at, p->n_pad);
-			sum[3] = head_dot(sum[3], head_load(rows.d + at), q, at, p->n_pad);
+		for (size_t at = 0; at < p->n_pad; at += BN_PLANE_COLS, block += HEAD_BLOCK) {
+			bn_for_each(k, HEAD_BLOCK / 64)
+				bn_prefetch_rows(&rows, block + BN_PART_AHEAD + 64 * k);
+			sum[0] = head_dot_block(sum[0], rows.a + block, q, at, p->n_pad);
+			sum[1] = head_dot_block(sum[1], rows.b + block, q, at, p->n_pad);
+			sum[2] = head_dot_block(sum[2], rows.c + block, q, at, p->n_pad);
+			sum[3] = head_dot_block(sum[3], rows.d + block, q, at, p->n_pad);
 		}
 		head_logits_apart(p->y + i, head_total(sum, q_sum), p->step[0], p->scale + i,
 				  p->apart);
@@ -120,111 +131,184 @@ BN_NOINLINE void head_parts(const struct bn_head *p)
 }
 
 /*
- * Four rows at once, which share loads of what they are multiplied with. What is fetched meanwhile
- * is memory as it lies. Of several passes, the first would wait for memory and the others for the
- * multipliers: so each fetches its share of the rows behind these, where the next piece is; and
- * where streams are liked, of each quarter of them.
+ * With one slot, rows as they lie: a piece has too few for streams of one of each quarter to become
+ * long. One after the other, as a CPU sees through a row at a time best: Zen 4 reads a quarter
+ * more, and a fifth less if a loop does it for all four.
  */
-BN_INLINE void head_dot_group(const struct bn_head *p, const u8 *const rows[4], const u8 *q,
-			      struct head_sum *sum, const u32 slots, const struct head_pass *h)
+BN_NOINLINE void head_rows_one(const struct bn_head *p)
 {
-	const u32 passes = h->passes, step = 4 * HEAD_COLS / passes;
-	const size_t bytes = p->n * p->row_bytes, quarter = bytes / 4;
-	const size_t done = rows[0] - (const u8 *)p->high;
-	const bool quarters = passes > 1 && p->streams;
-	const u8 *next = rows[0] + BN_STREAM_AHEAD;
-	u32 wait = 0;
+	const u32 row_bytes = bn_high_bytes(p->n_pad);
+	const u8 *q = p->x;
+	s32 q_sum;
 
-	if (passes > 1)
-		next = rows[0] + bytes + h->pass * 4 * p->row_bytes / passes;
-	if (quarters)
-		next = (const u8 *)p->high + bytes + (h->pass * quarter + done / 4) / passes;
-	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
-	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
-		if (HEAD_COLS == 64 || !(at & 63)) {
-			if (quarters && !wait--) {
-				bn_for_each(k, 4)
-					bn_prefetch_2nd(next + k * quarter);
-				next += 64;
-				wait = passes - 1;
-			} else if (!quarters) {
-				bn_prefetch_2nd(next);
-				bn_prefetch_2nd(next + 64);
-				if (passes == 1) {
-					bn_prefetch_2nd(next + 128);
-					bn_prefetch_2nd(next + 192);
-				}
+	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
+	for (u32 i = 0; i < p->n; i += 4) {
+		const u32 n = p->n - i < 4 ? p->n - i : 4;
+		struct head_sum sum[4] = { head_zero(), head_zero(), head_zero(), head_zero() };
+
+		bn_for_each(k, 4) {
+			const u8 *block = p->high + (size_t)(i + (k < n ? k : 0)) * row_bytes;
+
+			for (u32 at = 0; at < p->n_pad; at += BN_PLANE_COLS, block += HEAD_BLOCK) {
+				bn_for_each(l, HEAD_BLOCK / 64)
+					bn_prefetch_2nd(block + HEAD_ROW_AHEAD + 64 * l);
+				sum[k] = head_dot_block(sum[k], block, q, at, p->n_pad);
 			}
 		}
-		if (!quarters)
-			next += step;
-		bn_for_each(k, 4) {
-			const struct head_row w = head_load(rows[k] + at);
+		head_logits(p->y + i, head_total(sum, q_sum), p->step[0], p->scale + i, n);
+	}
+}
 
-			bn_for_each(s, slots)
-				sum[4 * s + k] = head_dot(sum[4 * s + k], w,
-							  q + s * p->x_stride, at, p->n_pad);
+/* ---- several slots --------------------------------------------------------------------------- */
+
+/* struct head_ahead - four lines at a time that are fetched, @apart bytes from each other */
+struct head_ahead {
+	const u8 *next;
+	size_t apart, advance;
+	u32 owed, passes;
+};
+
+/*
+ * What is fetched while row @row and those behind it are multiplied in @passes passes over all
+ * slots: of one pass, memory as it lies; of several, which wait for the multipliers, the rows
+ * behind these, where the next piece is; and where streams are liked, of each quarter of them.
+ */
+BN_INLINE struct head_ahead head_ahead(const struct bn_head *p, u32 row, u32 passes)
+{
+	const size_t row_bytes = bn_high_bytes(p->n_pad), bytes = p->n * row_bytes;
+	const u8 *at = p->high + row * row_bytes;
+
+	if (passes == 1)
+		return (struct head_ahead){ at + BN_STREAM_AHEAD, 64, 256, 0, passes };
+	if (!p->streams)
+		return (struct head_ahead){ at + bytes, 64, 256, 0, passes };
+	return (struct head_ahead){
+		p->high + bytes + row * row_bytes / 4, bytes / 4, 64, 0, passes
+	};
+}
+
+/* With each 256 elements of a pass over four rows: in all passes together, as much as is read */
+BN_INLINE void head_fetch(struct head_ahead *a)
+{
+	for (a->owed += HEAD_BLOCK / 64; a->owed >= a->passes; a->owed -= a->passes) {
+		bn_for_each(k, 4)
+			bn_prefetch_2nd(a->next + k * a->apart);
+		a->next += a->advance;
+	}
+}
+
+/* The elements of a row, a byte each */
+BN_INLINE void head_unpack(u8 *codes, const u8 *row, u32 n_pad)
+{
+	for (u32 at = 0; at < n_pad; at += BN_PLANE_COLS, row += HEAD_BLOCK) {
+		bn_for_each(i, 64 / HEAD_COLS) {
+			bn_for_each(place, 4)
+				head_unpack_at(codes + at + 64 * place + HEAD_COLS * i,
+					       row + HEAD_COLS * i, place);
 		}
 	}
 }
 
-/*
- * Rows @first .. @first + @n - 1, 1 <= n <= 4, with slots @slot .. @slot + @slots - 1. Rows are
- * read as they lie: a piece has too few for streams of one of each quarter to become long. With
- * vectors of a cache line, one product after the other takes less time than reading, and a CPU sees
- * through a row at a time best: Zen 4 reads a quarter more.
- */
-BN_INLINE void head_group(const struct bn_head *p, u32 first, u32 n, const u32 slots,
-			  const struct head_pass *h)
+/* struct head_group - up to four rows from the @first on, which share loads of integers */
+struct head_group {
+	const u8 *codes[4];
+	u32 first, n;
+};
+
+/* Their products with slots @slot .. @slot + @slots - 1 */
+BN_INLINE void head_slots(const struct bn_head *p, const struct head_group *g, u32 slot,
+			  struct head_ahead *ahead, const u32 slots)
 {
-	const u32 slot = h->slot;
-	const u8 *row = (const u8 *)p->high + first * p->row_bytes;
-	const u8 *const rows[4] = {
-		row, row + (n > 1 ? 1 : 0) * p->row_bytes, row + (n > 2 ? 2 : 0) * p->row_bytes,
-		row + (n > 3 ? 3 : 0) * p->row_bytes,
-	};
 	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
 	struct head_sum sum[4 * HEAD_SLOTS] BN_UNINIT;
 
 	bn_for_each(k, 4 * slots)
 		sum[k] = head_zero();
-	if (HEAD_COLS == 64 && slots == 1 && h->passes == 1)
-		head_dot_rows(p, rows, q, sum);
-	else
-		head_dot_group(p, rows, q, sum, slots, h);
+	/* Not unrolled: gcc would reassociate the additions, and run out of registers. */
+	for (size_t at = 0; at < p->n_pad; at += HEAD_COLS) {
+		if (at % BN_PLANE_COLS == 0)
+			head_fetch(ahead);
+		bn_for_each(k, 4) {
+			const struct head_row w = head_unpacked(g->codes[k] + at);
+
+			bn_for_each(s, slots)
+				sum[4 * s + k] = head_dot(sum[4 * s + k], w, q + s * p->x_stride,
+							  at, p->n_pad);
+		}
+	}
 	bn_for_each(s, slots) {
 		s32 q_sum;
 
 		memcpy(&q_sum, q + s * p->x_stride + head_sum_at(p->n_pad), sizeof(q_sum));
-		head_logits(p->y + (slot + s) * p->y_stride + first, head_total(sum + 4 * s, q_sum),
-			    p->step[slot + s], p->scale + first, n);
+		head_logits(p->y + (slot + s) * p->y_stride + g->first,
+			    head_total(sum + 4 * s, q_sum), p->step[slot + s], p->scale + g->first,
+			    g->n);
 	}
 }
 
-BN_INLINE void head_all(const struct bn_head *p, const struct head_pass *h, const u32 slots)
+BN_NOINLINE void head_one(const struct bn_head *p, const struct head_group *g, u32 slot,
+			  struct head_ahead *ahead)
 {
-	for (u32 i = 0; i < p->n; i += 4)
-		head_group(p, i, p->n - i < 4 ? p->n - i : 4, slots, h);
-}
-
-BN_NOINLINE void head_one(const struct bn_head *p, const struct head_pass *h)
-{
-	head_all(p, h, 1);
+	head_slots(p, g, slot, ahead, 1);
 }
 
 #if HEAD_SLOTS > 1
-BN_NOINLINE void head_two(const struct bn_head *p, const struct head_pass *h)
+BN_NOINLINE void head_two(const struct bn_head *p, const struct head_group *g, u32 slot,
+			  struct head_ahead *ahead)
 {
-	head_all(p, h, 2);
+	head_slots(p, g, slot, ahead, 2);
 }
 #endif
 
 #if HEAD_SLOTS > 2
-BN_NOINLINE void head_three(const struct bn_head *p, const struct head_pass *h)
+BN_NOINLINE void head_three(const struct bn_head *p, const struct head_group *g, u32 slot,
+			    struct head_ahead *ahead)
 {
-	head_all(p, h, 3);
+	head_slots(p, g, slot, ahead, 3);
 }
 #endif
+
+/* Rows are unpacked once for all slots: into memory that the first-level cache holds. */
+BN_INLINE void head_rows_many(const struct bn_head *p)
+{
+	const u32 row_bytes = bn_high_bytes(p->n_pad), most = 4 * p->n_pad <= BN_TMP_BYTES ? 4 : 2;
+	const u32 passes = (p->slots + HEAD_SLOTS - 1) / HEAD_SLOTS;
+
+	for (u32 i = 0; i < p->n; i += most) {
+		struct head_group g = { .first = i, .n = p->n - i < most ? p->n - i : most };
+		struct head_ahead ahead = head_ahead(p, i, passes);
+
+		for (u32 k = 0; k < 4; k++) {
+			u8 *codes = (u8 *)p->tmp + (k < g.n ? k * p->n_pad : 0);
+
+			g.codes[k] = codes;
+			if (k < g.n)
+				head_unpack(codes, p->high + (size_t)(i + k) * row_bytes, p->n_pad);
+		}
+		for (u32 slot = 0, pass = 0; slot < p->slots; pass++) {
+			u32 slots = (p->slots - slot + passes - pass - 1) / (passes - pass);
+
+			switch (slots) {
+			case 1:
+				head_one(p, &g, slot, &ahead);
+				break;
+#if HEAD_SLOTS > 1
+			case 2:
+				head_two(p, &g, slot, &ahead);
+				break;
+#endif
+#if HEAD_SLOTS > 2
+			case 3:
+				head_three(p, &g, slot, &ahead);
+				break;
+#endif
+			}
+			slot += slots;
+		}
+	}
+}
+
+_Static_assert(2 * BN_MAX_COLS <= BN_TMP_BYTES, "two rows fit tmp");
 
 #ifndef HEAD_TILES
 #define HEAD_TILES	(BN_MAX_HEAD_ROWS + 1)
@@ -235,33 +319,12 @@ BN_INLINE void head_tiles(const struct bn_head *p)
 
 HEAD_OP(void, top)(const struct bn_head *p)
 {
-	struct head_pass h = { .passes = (p->slots + HEAD_SLOTS - 1) / HEAD_SLOTS };
-	u32 slots;
-
-	if (p->part[0]) {
+	if (p->part[0])
 		head_parts(p);
-		return;
-	}
-	if (p->slots >= HEAD_TILES) {
+	else if (p->slots >= HEAD_TILES)
 		head_tiles(p);
-		return;
-	}
-	for (; h.slot < p->slots; h.slot += slots, h.pass++) {
-		slots = (p->slots - h.slot + h.passes - h.pass - 1) / (h.passes - h.pass);
-		switch (slots) {
-		case 1:
-			head_one(p, &h);
-			break;
-#if HEAD_SLOTS > 1
-		case 2:
-			head_two(p, &h);
-			break;
-#endif
-#if HEAD_SLOTS > 2
-		case 3:
-			head_three(p, &h);
-			break;
-#endif
-		}
-	}
+	else if (p->slots > 1)
+		head_rows_many(p);
+	else
+		head_rows_one(p);
 }

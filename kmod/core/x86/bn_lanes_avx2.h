@@ -119,21 +119,40 @@ BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
 }
 
 /*
- * 256 * high + low. The bytes side by side are words; the words, with the sign bits of both bytes
- * turned, are 0 .. 65535, and below the exponent of 2^23 they are numbers from 2^23 on.
+ * The upper 8 bits of numbers 64 * @place ... 64 * @place + 63 of those that begin at @high and
+ * @low, as bn_pack_planes() packs them: two from pairs, four from nibbles, two from pairs
  */
-BN_INLINE struct lanes lanes_load_planes(const s8 *high, const s8 *low)
+BN_INLINE void lanes_upper_of(u8 *to, const u8 *high, const u8 *low, const u32 place)
 {
-	const __m128i h = _mm_loadu_si128((const __m128i_u *)high);
-	const __m128i l = _mm_loadu_si128((const __m128i_u *)low);
-	const __m256i turn = _mm256_set1_epi32(0x4b008080);
-	const __m256 base = _mm256_set1_ps(8388608.0f + 32768.0f + 128.0f);
-	__m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi8(l, h));
-	__m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi8(l, h));
+	bn_for_each(i, 2) {
+		__v16hu n = *(const __v16hu *)(high + place / 2 * 64 + 32 * i);
+		__v16hu t = *(const __v16hu *)(high + 128 + 32 * i) << (6 - 2 * place);
+		__v16hu m = *(const __v16hu *)(low + 32 * i) >> (2 * place);
+		__m256i v = (__m256i)(place % 2 ? n >> 2 : n << 2);
+
+		v = _mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi8(0x3c)),
+				    _mm256_and_si256((__m256i)t, _mm256_set1_epi8(-64)));
+		*(__m256i *)(to + 32 * i) =
+			_mm256_or_si256(v, _mm256_and_si256((__m256i)m, _mm256_set1_epi8(3)));
+	}
+}
+
+/*
+ * 256 * upper + lower - 32768, of 16 bytes each. The bytes side by side are words, and below the
+ * exponent of 2^23 they are numbers from 2^23 on.
+ */
+BN_INLINE struct lanes lanes_load_planes(const u8 *upper, const u8 *lower)
+{
+	const __m128i u = _mm_load_si128((const __m128i *)upper);
+	const __m128i l = _mm_load_si128((const __m128i *)lower);
+	const __m256i exponent = _mm256_set1_epi32(0x4b000000);
+	const __m256 base = _mm256_set1_ps(8388608.0f + 32768.0f);
+	__m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi8(l, u));
+	__m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi8(l, u));
 
 	return (struct lanes){
-		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_xor_si256(a, turn)), base),
-		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_xor_si256(b, turn)), base),
+		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(a, exponent)), base),
+		_mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(b, exponent)), base),
 	};
 }
 

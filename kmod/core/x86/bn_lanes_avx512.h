@@ -103,14 +103,28 @@ BN_INLINE void lanes_store_f16_n(u16 *p, struct lanes a, u32 n)
 				 _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
 
-/* 256 * high + low */
-BN_INLINE struct lanes lanes_load_planes(const s8 *high, const s8 *low)
+/* As in bn_lanes_avx2.h */
+BN_INLINE void lanes_upper_of(u8 *to, const u8 *high, const u8 *low, const u32 place)
 {
-	__m512i h = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i_u *)high));
-	__m512i l = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i_u *)low));
+	__v32hu n = *(const __v32hu *)(high + place / 2 * 64);
+	__v32hu t = *(const __v32hu *)(high + 128) << (6 - 2 * place);
+	__v32hu m = *(const __v32hu *)low >> (2 * place);
+	__m512i v = (__m512i)(place % 2 ? n >> 2 : n << 2);
 
+	/* Where the mask is set the second, else the third */
+	v = _mm512_ternarylogic_epi32(_mm512_set1_epi8(0x3c), v, (__m512i)t, 0xca);
+	_mm512_store_si512(to, _mm512_ternarylogic_epi32(_mm512_set1_epi8(3), (__m512i)m, v, 0xca));
+}
+
+BN_INLINE struct lanes lanes_load_planes(const u8 *upper, const u8 *lower)
+{
+	const __m512i exponent = _mm512_set1_epi32(0x4b000000);
+	__m512i u = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)upper));
+	__m512i l = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)lower));
+
+	u = _mm512_ternarylogic_epi32(_mm512_slli_epi32(u, 8), l, exponent, 0xfe);	/* or */
 	return (struct lanes){
-		_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(h, 8), l))
+		_mm512_sub_ps(_mm512_castsi512_ps(u), _mm512_set1_ps(8388608.0f + 32768.0f))
 	};
 }
 

@@ -26,14 +26,14 @@ void bn_rmsnorm_##isa(float *y, const float *x, const float *g, u32 n, u32 n_pad
 		      float eps);								\
 void bn_dequant_##isa(float *y, const s32 *acc, u32 n, float scale, bool add);			\
 void bn_glu_##isa(float *y, const float *g, const float *u, u32 n, u32 activation);		\
-void bn_embed_##isa(float *y, const s8 *high, const s8 *low, float scale, u32 n);		\
+void bn_embed_##isa(float *y, const u8 *high, const u8 *low, float scale, u32 n);		\
 void bn_f32_to_f16_##isa(u16 *y, const float *x, u32 n);					\
 void bn_rope_##isa(float *x, const float *cos, const float *sin, u32 half);			\
 void bn_scores_##isa(const struct bn_attention *p);						\
 void bn_weigh_##isa(const struct bn_attention *p);						\
 void bn_head_full_##isa(const struct bn_head *p);						\
-void bn_head_lower_##isa(float *max, const float *y, const float *scale, float bound, u32 n);	\
-u32 bn_head_pick_##isa(u32 *index, const float *y, const float *scale, float bound,		\
+void bn_head_lower_##isa(float *max, const float *y, const struct bn_head_error *e, u32 n);	\
+u32 bn_head_pick_##isa(u32 *index, const float *y, const struct bn_head_error *e,		\
 		       float threshold, u32 from, u32 n, u32 most);				\
 u32 bn_head_drop_##isa(float *y, float threshold, u32 n);					\
 float bn_max_value_##isa(const float *x, u32 n);						\
@@ -67,9 +67,12 @@ void bn_linear_t1_avx512vbmi(const struct bn_product *p);
 void bn_columns_t1_avx512vbmi(const struct bn_product *p);
 
 /* bn_head_*.c: the integer part of the head */
-void bn_head_quantize_avx2(void *q, float *step, float *l1, const float *x, u32 n_pad);
-void bn_head_quantize_avxvnni(void *q, float *step, float *l1, const float *x, u32 n_pad);
-void bn_head_quantize_avx512vnni(void *q, float *step, float *l1, const float *x, u32 n_pad);
+void bn_head_quantize_avx2(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			   u32 n_pad);
+void bn_head_quantize_avxvnni(void *q, float *step, struct bn_head_norms *norms, const float *x,
+			      u32 n_pad);
+void bn_head_quantize_avx512vnni(void *q, float *step, struct bn_head_norms *norms, const float *x,
+				 u32 n_pad);
 void bn_head_top_avx2(const struct bn_head *p);
 void bn_head_top_avxvnni(const struct bn_head *p);
 void bn_head_top_avx512vnni(const struct bn_head *p);

@@ -120,6 +120,11 @@ EMULATED __m512i emulated_cvtepi8_epi32(__m128i a)
 	return emulated_join(_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)));
 }
 
+EMULATED __m512i emulated_cvtepu8_epi32(__m128i a)
+{
+	return emulated_join(_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(_mm_srli_si128(a, 8)));
+}
+
 EMULATED __m512 emulated_cvtph_ps(__m256i a)
 {
 	return emulated_join_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(a)),
@@ -203,6 +208,7 @@ EMULATED void emulated_mask_storeu_epi16(void *p, __mmask16 mask, __m256i a)
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtepi8_epi32
+#undef _mm512_cvtepu8_epi32
 #undef _mm512_cvtph_ps
 #undef _mm512_cvtps_ph
 #undef _mm512_extractf32x8_ps
@@ -216,6 +222,7 @@ EMULATED void emulated_mask_storeu_epi16(void *p, __mmask16 mask, __m256i a)
 #define _mm512_cvtepi32_ps		emulated_cvtepi32_ps
 #define _mm512_cvtps_epi32		emulated_cvtps_epi32
 #define _mm512_cvtepi8_epi32		emulated_cvtepi8_epi32
+#define _mm512_cvtepu8_epi32		emulated_cvtepu8_epi32
 #define _mm512_cvtph_ps			emulated_cvtph_ps
 #define _mm512_cvtps_ph			emulated_cvtps_ph
 #define _mm512_extractf32x8_ps		emulated_extractf32x8_ps
