@@ -180,10 +180,8 @@ void bn_head_prepare(struct bn_step *s, u32 slot)
 	s->ops->head_quantize(sc->head_q + (size_t)slot * sc->head_q_stride, &sc->head_step[slot],
 			      &norms, sc->head_in + (size_t)slot * sc->x_stride,
 			      s->model->embd_pad);
-	h->error.scale = s->model->output.scale;
-	h->error.error = s->model->output.error;
-	h->error.per_scale = per_scale(norms.l1, sc->head_step[slot], s->model->embd_pad);
-	h->error.per_error = bn_sqrt(norms.squares) * (1.0f + 0x1p-10f);
+	h->per_scale = per_scale(norms.l1, sc->head_step[slot], s->model->embd_pad);
+	h->per_error = bn_sqrt(norms.squares) * (1.0f + 0x1p-10f);
 	/* Not if NaN. */
 	h->certified = norms.l1 <= MOST_L1 && norms.squares >= LEAST_SQUARES;
 }
@@ -228,11 +226,12 @@ static void restore_recent(const struct bn_step *s, u32 slot, u32 first, u32 n, 
 /* What is known of the errors of rows from @first on */
 static struct bn_head_error error_of(const struct bn_step *s, u32 slot, u32 first)
 {
-	struct bn_head_error e = s->scratch->head[slot].error;
+	const struct bn_head_slot *h = &s->scratch->head[slot];
+	const struct bn_embedding *rows = &s->model->output;
 
-	e.scale += first;
-	e.error += first;
-	return e;
+	return (struct bn_head_error){
+		rows->scale + first, rows->error + first, h->per_scale, h->per_error,
+	};
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -395,9 +394,10 @@ static bool raise_threshold(struct bn_step *s, u32 slot, u32 *at, struct bn_tile
 	full_product(s, &p, slot, NULL);
 	buffer->weight_bytes += 2 * (u64)p.n * p.n_pad;
 	for (u32 i = 0; i < p.n; i++) {
-		/* Weights that change meanwhile may make anything of it. */
-		float y = buf->logits[i] >= h->threshold ? buf->logits[i] : h->threshold;
+		float y = buf->logits[i];
 
+		/* So that they are left, whatever the image says of errors */
+		*logits_of(s, slot, buf->index[i]) = y;
 		h->least = y < h->least ? y : h->least;
 	}
 	h->found += p.n;

@@ -118,7 +118,7 @@ struct bn_scratch {
 /**
  * struct bn_head_slot - how the logits of a slot are found
  * @certified:	first from the high plane alone; else all from both
- * @error:	how far such logits are off at most, from row 0 on
+ * @per_scale, @per_error: how far such logits are off at most, see struct bn_head_error
  * @threshold:	logits below it cannot matter
  * @least:	progress of BN_PHASE_SELECT: the least of the exact logits so far ...
  * @found:	... and how many they are
@@ -127,8 +127,7 @@ struct bn_scratch {
  */
 struct bn_head_slot {
 	bool certified;
-	struct bn_head_error error;
-	float threshold, least;
+	float per_scale, per_error, threshold, least;
 	u32 found, wanted, prefix;
 };
 

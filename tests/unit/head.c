@@ -258,7 +258,7 @@ static void check_bound(const char *name)
 	run_phase(s->n_phases - 4);
 	for (uint32_t r = 0; sc->head[0].certified && r < t.model.vocab; r++) {
 		float approximate = sc->logits[r], exact = sc->logits[sc->logits_stride + r];
-		const struct bn_head_error *by = &sc->head[0].error;
+		const struct bn_head_slot *by = &sc->head[0];
 		double e = fabs((double)t.scale[r]) * by->per_scale + 0x1p-120 +
 			   (double)t.error[r] * by->per_error;
 
@@ -299,7 +299,8 @@ static bool same_tokens(uint32_t draws, uint32_t *left, double *off)
 	return true;
 }
 
-static void check_tokens(const char *name, uint32_t vocab, uint32_t draws)
+/* @alone: greedily, no other row is as good, or is left */
+static void check_tokens(const char *name, uint32_t vocab, uint32_t draws, bool alone)
 {
 	static const struct bn_sampler_params cases[] = {
 		{ 0 },
@@ -327,6 +328,9 @@ static void check_tokens(const char *name, uint32_t vocab, uint32_t draws)
 		ok(same, "%s, %s%u, penalty %.1f: the token of all logits; %u of %u left, log-probability off by %.4f",
 		   name, cases[i].temperature_ppm ? "top-k " : "greedy ", cases[i].top_k,
 		   cases[i].repeat_penalty_ppm * 1e-6, left, vocab, off);
+		/* The threshold is an exact logit, not what one is at least. */
+		if (!i && alone)
+			is(left, 1, "  and no other");
 	}
 }
 
@@ -346,19 +350,61 @@ static void check_sizes_of_h(uint32_t vocab)
 		scale_h(sizes[i]);
 		snprintf(name, sizeof(name), "h times %g", (double)sizes[i]);
 		check_bound(name);
-		check_tokens(name, vocab, 2);
+		check_tokens(name, vocab, 2, false);
 	}
 	/* The integer sums cancel, the float ones overflow before they could. */
 	make_rows(ALTERNATING, vocab);
 	scale_h(1e32f);
-	check_tokens("overflow on the way", vocab, 2);
+	check_tokens("overflow on the way", vocab, 2, false);
 	make_rows(RANDOM, vocab);
 	t.h[3] = NAN;
-	check_tokens("NaN in h", vocab, 1);
+	check_tokens("NaN in h", vocab, 1, false);
 	t.h[3] = INFINITY;
-	check_tokens("infinity in h", vocab, 1);
+	check_tokens("infinity in h", vocab, 1, false);
 	memset(t.h, 0, sizeof(t.h));
-	check_tokens("h zero", vocab, 1);
+	check_tokens("h zero", vocab, 1, false);
+}
+
+/* Recent tokens are the best ones, one after the other: none of them decides for others. */
+static void check_recent_best(uint32_t vocab, uint32_t top_k)
+{
+	bool held = true;
+
+	make_rows(RANDOM, vocab);
+	params = (struct bn_sampler_params){
+		.temperature_ppm = top_k ? 2000000 : 0, .top_k = top_k,
+		.repeat_penalty_ppm = 1500000,
+	};
+	for (n_recent = 0; n_recent < RECENT; n_recent++) {
+		run(2, 1, n_recent);
+		held &= t.step.samplers[0].token == t.step.samplers[1].token;
+		recent[n_recent] = t.step.samplers[1].token;
+	}
+	ok(held, "top-k %u, the best tokens being the recent ones: the token of all logits", top_k);
+}
+
+/* Errors that are too small, up to nothing: rows that matter are left out, but never all of them. */
+static void check_lies(uint32_t vocab)
+{
+	static const float factors[] = { 0, 1e-3f, 0.1f, -0.01f };
+	bool held = true;
+
+	for (size_t f = 0; f < sizeof(factors) / sizeof(factors[0]); f++) {
+		for (uint32_t kind = 0; kind < KINDS; kind++) {
+			make_rows(kind, vocab);
+			for (uint32_t r = 0; r < vocab; r++)
+				t.error[r] *= factors[f];
+			for (uint32_t k = 0; k < 3; k++) {
+				params = (struct bn_sampler_params){
+					.temperature_ppm = k ? 2000000 : 0, .top_k = k * k * 10,
+				};
+				run(1, 1, k);
+				held &= t.step.samplers[0].token < vocab;
+				held &= left_of(0) > 0;
+			}
+		}
+	}
+	ok(held, "errors that are too small: there is a token");
 }
 
 /* Whatever else is in the batch: the same token, log-probability and number of logits left. */
@@ -440,11 +486,15 @@ int main(void)
 				continue;
 			make_rows(kind, vocabs[i]);
 			check_bound(kind_names[kind]);
-			check_tokens(kind_names[kind], vocabs[i], vocabs[i] > 10000 ? 2 : 6);
+			check_tokens(kind_names[kind], vocabs[i], vocabs[i] > 10000 ? 2 : 6,
+				     kind == RANDOM);
 		}
 	}
 	setup(5000, ops);
 	check_sizes_of_h(5000);
+	check_recent_best(5000, 0);
+	check_recent_best(5000, 5);
+	check_lies(5000);
 	check_batch(5000);
 	check_variants(1500);
 	free(t.step.scratch);

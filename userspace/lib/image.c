@@ -190,20 +190,6 @@ static int check_embedding(const struct bn_model *m, const struct bn_embedding *
 	return 0;
 }
 
-static int check_embeddings(const struct bitnet_image *image, struct bitnet_error *err)
-{
-	struct bn_model m;
-	int ret = bitnet_image_parse(image->base, image->length, "image", &m, err);
-
-	if (ret)
-		return ret;
-	ret = check_embedding(&m, &m.token_embd, "token_embd", err);
-	if (!ret && m.output.high != m.token_embd.high)
-		ret = check_embedding(&m, &m.output, "output", err);
-	free(m.layers);
-	return ret;
-}
-
 uint64_t bitnet_image_digest(const struct bitnet_image_header *hdr, const void *base)
 {
 	struct bitnet_image_header h = *hdr;
@@ -217,13 +203,14 @@ int bitnet_image_check(const struct bitnet_image *image, struct bitnet_error *er
 {
 	const uint8_t *base = image->base;
 	const struct bitnet_image_header *hdr = image->header;
-	int ret = bitnet_image_parse(base, image->length, "image", NULL, err);
+	struct bn_model m;
+	int ret = bitnet_image_parse(base, image->length, "image", &m, err);
 
 	if (ret)
 		return ret;
 	if (bitnet_image_digest(hdr, base) != hdr->digest)
-		return bitnet_error_set(err, EBADMSG,
-					"the image's contents do not match its digest");
+		ret = bitnet_error_set(err, EBADMSG,
+				       "the image's contents do not match its digest");
 	for (uint32_t i = 0; !ret && i < hdr->tensor_count; i++) {
 		const struct bitnet_image_tensor *t =
 			(const void *)(base + hdr->tensor_offset + (uint64_t)i * sizeof(*t));
@@ -231,7 +218,12 @@ int bitnet_image_check(const struct bitnet_image *image, struct bitnet_error *er
 		if (bn_format_is_ternary(t->format))
 			ret = check_matrix(base, t, err);
 	}
-	return ret ? ret : check_embeddings(image, err);
+	if (!ret)
+		ret = check_embedding(&m, &m.token_embd, "token_embd", err);
+	if (!ret && m.output.high != m.token_embd.high)
+		ret = check_embedding(&m, &m.output, "output", err);
+	free(m.layers);
+	return ret;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -409,7 +409,7 @@ static void describe(const struct bitnet_image_header *h, struct bitnet_image_te
 		t->rows = h->vocab;
 		t->cols = h->hidden;
 		t->row_bytes = bn_high_bytes(bn_round_up(t->cols, BN_PLANE_COLS));
-		if (t->role == BITNET_ROLE_TOKEN_EMBD_LOW || t->role == BITNET_ROLE_OUTPUT_LOW) {
+		if (made_with_high(t)) {
 			t->format = BITNET_IMAGE_FMT_LOW10;
 			t->row_bytes = bn_low_bytes(bn_round_up(t->cols, BN_PLANE_COLS));
 		}

@@ -507,15 +507,14 @@ struct head_work {
 
 _Static_assert(sizeof(struct head_work) <= BN_TMP_BYTES, "head_work fits tmp");
 
-/* struct head_part - columns from some block on of a row */
+/* struct head_part - columns from some block on of row @i, which may be behind the last one */
 struct head_part {
 	const u8 *high, *low;
 };
 
 BN_INLINE struct head_part head_part(const struct bn_head *p, u32 i, u32 column)
 {
-	const size_t row = i < p->n || !p->index ? i : p->n - 1;
-	const size_t number = p->index ? p->index[row] : row;
+	const size_t number = p->index ? head_row(p, i) : i;
 
 	return (struct head_part){
 		p->high + number * bn_high_bytes(p->n_pad) + bn_high_bytes(column),

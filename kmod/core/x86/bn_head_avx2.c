@@ -30,11 +30,6 @@ BN_INLINE struct head_row head_load(const u8 *block, const u32 place)
 	};
 }
 
-BN_INLINE void head_unpack_at(u8 *codes, const u8 *block, const u32 place)
-{
-	*(__m256i *)codes = head_bytes(block, place);
-}
-
 BN_INLINE struct head_row head_unpacked(const u8 *codes)
 {
 	return (struct head_row){

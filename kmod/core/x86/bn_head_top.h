@@ -9,7 +9,8 @@
  *   HEAD_TILES			from how many slots on bn_head_tiles.h is faster, if ever
  *   struct head_row, head_load(block, place)	HEAD_COLS elements, 64 * place elements behind
  *				those at the same place of a block
- *   head_unpack_at(codes, block, place), head_unpacked(codes)	the same by way of bytes
+ *   head_unpack_at(codes, block, place), head_unpacked(codes)	the same by way of bytes; the
+ *				former only if HEAD_COLS is not 32
  *   struct head_sum, head_zero(), head_dot(sum, row, q, at, n_pad)	sums of their products with
  *				integers
  *   head_store(q, i, n_pad, words)	sixteen integers from the i'th on, as head_dot() reads them
@@ -196,6 +197,13 @@ BN_INLINE void head_fetch(struct head_ahead *a)
 		a->next += a->advance;
 	}
 }
+
+#if HEAD_COLS == 32
+BN_INLINE void head_unpack_at(u8 *codes, const u8 *block, const u32 place)
+{
+	*(__m256i *)codes = head_bytes(block, place);
+}
+#endif
 
 /* The elements of a row, a byte each */
 BN_INLINE void head_unpack(u8 *codes, const u8 *row, u32 n_pad)
