@@ -21,14 +21,8 @@ struct head_sum {
 
 BN_INLINE struct head_row head_load(const u8 *block, const u32 place)
 {
-	__v32hu n = *(const __v32hu *)(block + place / 2 * 64), t = *(const __v32hu *)(block + 128);
-	__m512i v;
-
-	n = n >> (place % 2 * 4);
-	t = place < 2 ? t << (4 - 2 * place) % 16 : t >> (2 * place - 4) % 16;
-	/* The lower nibble of n and the upper one of t, of which two bits count */
-	v = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), (__m512i)n, (__m512i)t, 0xca);
-	return (struct head_row){ (__v16si)_mm512_and_si512(v, _mm512_set1_epi8(63)) };
+	return (struct head_row){ plane_codes(load(block + place / 2 * 64), load(block + 128),
+					      place) };
 }
 
 BN_INLINE void head_unpack_at(u8 *codes, const u8 *block, const u32 place)

@@ -127,4 +127,26 @@ BN_INLINE void head_logits_apart(float *y, __m128i sums, float step, const float
 		y[k * apart] = logits[k];
 }
 
+#ifndef HEAD_WORDS
+/*
+ * Logits of @slot and up to @n rows from the @r'th on, from the sums of the first digit and of the
+ * second, both 16-byte aligned
+ */
+BN_INLINE void head_end(const struct bn_head *p, u32 slot, u32 r, const u32 n, const s32 *first,
+			const s32 *second)
+{
+	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
+	s32 q_sum;
+
+	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
+	for (u32 i = 0; i < n && r + i < p->n; i += 4) {
+		__m128i a = _mm_load_si128((const __m128i *)(first + i));
+		__m128i b = _mm_load_si128((const __m128i *)(second + i));
+
+		head_logits(p->y + slot * p->y_stride + r + i, head_combine(a, b, q_sum),
+			    p->step[slot], p->scale + r + i, p->n - r - i);
+	}
+}
+#endif
+
 #endif /* BN_HEAD_SIMD_H */

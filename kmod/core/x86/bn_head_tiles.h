@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * bn_head_tiles.h - head_top() for several slots, by the tiles of bn_vnni_ops.h
+ * bn_head_tiles.h - head_top() for several slots, by the tiles of bn_vnni_batch.h
  *
  * Elements of the plane are the codes of lines; the two digits of each slot's integers are two rows
  * of activations: head_store() puts digits in rows of bytes.
  */
 
 /* Rows of activations at a time: so few that the next rows of the plane can be fetched evenly */
-#define HEAD_X		(MOST_X > FETCH_ROWS && QUADS == 1 ? FETCH_ROWS : MOST_X)
+#define HEAD_X		(MOST_X > FETCH_ROWS ? FETCH_ROWS : MOST_X)
 
 /* struct head_tile - sums of both digits of all slots with LINEAR_ROWS rows, in a tmp */
 struct head_tile {
@@ -51,31 +51,14 @@ BN_INLINE void head_codes(u8 *codes, const u8 *const row[], size_t at, u32 block
 	}
 }
 
-/* Logits of @slot and the rows [@r, @r + LANES) from @sums, of the first digit and of the second */
-BN_INLINE void head_end(const struct bn_head *p, u32 slot, u32 r, const vec *first,
-			const vec *second)
-{
-	const u8 *q = (const u8 *)p->x + slot * p->x_stride;
-	s32 q_sum;
-
-	memcpy(&q_sum, q + head_sum_at(p->n_pad), sizeof(q_sum));
-	for (u32 i = 0; i < LANES && r + i < p->n; i += 4) {
-		__m128i a = _mm_load_si128((const __m128i *)((const s32 *)first + i));
-		__m128i b = _mm_load_si128((const __m128i *)((const s32 *)second + i));
-
-		head_logits(p->y + slot * p->y_stride + r + i, head_combine(a, b, q_sum),
-			    p->step[slot], p->scale + r + i, p->n - r - i);
-	}
-}
-
 /* Rows [@r, @r + LANES * @vectors) */
-BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors, u32 *configured)
+BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors)
 {
 	const u32 most = CODES_BYTES / (2 * VEC_BYTES) * 4 / BN_PLANE_COLS * BN_PLANE_COLS;
 	const u32 row_bytes = bn_high_bytes(p->n_pad), digits = 2 * p->slots;
 	struct head_tile *tile = p->tmp;
 	const size_t x_stride = p->x_stride / 2;
-	struct tile t = { .codes = tile->codes, .x_stride = x_stride, .configured = configured };
+	struct tile t = { .codes = tile->codes, .x_stride = x_stride };
 	const u8 *row[LINEAR_ROWS];
 	u32 cols, rows;
 
@@ -99,14 +82,13 @@ BN_INLINE void head_rows(const struct bn_head *p, u32 r, u32 vectors, u32 *confi
 	}
 	for (u32 slot = 0; slot < p->slots; slot++)
 		for (u32 v = 0; v < vectors; v++)
-			head_end(p, slot, r + v * LANES, tile->sums + 2 * slot * vectors + v,
-				 tile->sums + (2 * slot + 1) * vectors + v);
+			head_end(p, slot, r + v * LANES, LANES,
+				 (const s32 *)(tile->sums + 2 * slot * vectors + v),
+				 (const s32 *)(tile->sums + (2 * slot + 1) * vectors + v));
 }
 
 BN_NOINLINE void head_tiles(const struct bn_head *p)
 {
-	u32 configured = 0;
-
 	for (u32 r = 0; r < p->n; r += LINEAR_ROWS)
-		head_rows(p, r, p->n - r > LANES ? 2 : 1, &configured);
+		head_rows(p, r, p->n - r > LANES ? 2 : 1);
 }

@@ -10,10 +10,6 @@
 #define vec		__v16si	/* what vpdpbusd adds up: __m512i sums would take two registers */
 #define words		__v32hu
 #define VEC_BYTES	64
-#ifndef AMX
-#define MOST_X		12	/* 2 x 12 sums, 2 codes, 1 x: 27 of 32 registers */
-#define QUADS		1
-#endif
 
 /* One vector for each row of a group. Named members: gcc keeps arrays in memory if it likes. */
 struct quad {
@@ -248,6 +244,18 @@ BN_INLINE void store_sums(s32 *y, vec sum, u32 n, s32 x_sum)
 
 	_mm512_mask_storeu_epi32(y, first, _mm512_sub_epi32((__m512i)sum,
 							    _mm512_set1_epi32(x_sum)));
+}
+
+/* Numbers of the high plane at @place of a block, from its nibbles there and its pairs of bits */
+BN_INLINE vec plane_codes(vec nibbles, vec pairs, const u32 place)
+{
+	const words n = (words)nibbles >> (place % 2 * 4), t = (words)pairs;
+	const words two = place < 2 ? t << (4 - 2 * place) % 16 : t >> (2 * place - 4) % 16;
+	__m512i v;
+
+	/* The lower nibble of n and the upper one of t, of which two bits count */
+	v = _mm512_ternarylogic_epi32(_mm512_set1_epi8(15), (__m512i)n, (__m512i)two, 0xca);
+	return (vec)_mm512_and_si512(v, _mm512_set1_epi8(63));
 }
 
 #endif /* BN_ZMM_H */
