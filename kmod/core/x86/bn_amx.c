@@ -22,7 +22,7 @@
 
 _Static_assert(BN_MAX_ROWS <= SUMS * TILE_ROWS, "a sum for each tile of activations");
 
-/* Codes of place @k; those before it have been asked for. Destroys @packed */
+/* Codes of place @k; those before it have been asked for. Destroys @packed of t1 */
 BN_INLINE vec codes_of(vec *packed, const u32 k, const u32 packing)
 {
 	if (packing == BN_T1)
@@ -42,7 +42,7 @@ BN_INLINE void multiply_all(const void *codes, const s8 *x, size_t x_stride, con
 	}
 }
 
-/* Some vectors, to @packed, of 64 bytes of 16 lines */
+/* 64 bytes of 16 lines, by four bytes: of each of the 16 vectors, lane i comes from line i */
 BN_INLINE void load_lines(vec *packed, const u8 *const row[], size_t at)
 {
 	bn_for_each(i, 4) {
@@ -56,11 +56,14 @@ BN_INLINE void load_lines(vec *packed, const u8 *const row[], size_t at)
 }
 
 /*
- * Of tiles that are made one after the other, each is multiplied when as many more have been made:
- * a tile cannot be loaded before its bytes have gone from the CPU's queue of stores to the cache.
- * With more of them codes would take up more of the cache.
+ * A tile is multiplied when so many more have been made: it cannot be loaded before its bytes have
+ * gone from the CPU's queue of stores to the cache, and whoever waits for that keeps instructions
+ * behind him from retiring, and so their stores in the queue. With more of them codes would take up
+ * more of the first-level cache.
  */
 #define DELAY		3
+
+_Static_assert(DELAY < BN_T2_BLOCK_COLS / 64, "all that waits are tiles of a block");
 
 /* The place of a block whose tile is due when that of place @k, of @n, has been made */
 BN_INLINE u32 due(const u32 k, const u32 n)
@@ -111,7 +114,10 @@ _Static_assert(sizeof(struct lines_room) <= BN_TMP_BYTES, "it fits tmp");
 
 #define LINES_AHEAD	(2 * TILE_ROWS)		/* to those that are fetched meanwhile */
 
-/* Lines [r, r + 16) with all rows of activations */
+/*
+ * Lines [r, r + 16) with all rows of activations. No lane overflows: 32960 products of 3 * 128 are
+ * 1.3e7, and of columns at most as many.
+ */
 BN_INLINE void lines_16(const struct bn_product *p, u32 r, const u32 packing, const u32 tiles)
 {
 	const u32 end = p->n + p->ahead, n = places(packing);
