@@ -22,14 +22,6 @@
 
 _Static_assert(BN_MAX_ROWS <= SUMS * TILE_ROWS, "a sum for each tile of activations");
 
-/* Codes of place @k; those before it have been asked for. Destroys @packed of t1 */
-BN_INLINE vec codes_of(vec *packed, const u32 k, const u32 packing)
-{
-	if (packing == BN_T1)
-		return t1_digit(packed, k);
-	return shift_16(*packed, 2 * (int)k) & set_bytes(3);
-}
-
 /* @codes, with all @tiles tiles of activations, to as many sums from @first on */
 BN_INLINE void multiply_all(const void *codes, const s8 *x, size_t x_stride, const u32 first,
 			    const u32 tiles)

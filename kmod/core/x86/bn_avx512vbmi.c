@@ -10,7 +10,6 @@
 #define FEW_GROUP_4	4
 #include "bn_zmm.h"
 #include "bn_vnni_ops.h"
-#define MOST_X		12	/* 2 x 12 sums, 2 codes, 1 x: 27 of 32 registers */
 #include "bn_vnni_batch.h"
 #include "bn_vnni_few.h"
 

@@ -11,7 +11,6 @@
 #define FEW_GROUP_4	2
 #include "bn_ymm.h"
 #include "bn_vnni_ops.h"
-#define MOST_X		6	/* 2 x 6 sums, 2 codes, 1 x: 15 of 16 registers */
 #include "bn_vnni_batch.h"
 #include "bn_vnni_few.h"
 

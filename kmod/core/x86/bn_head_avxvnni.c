@@ -7,7 +7,6 @@
 #include "bn_head_simd.h"
 #include "bn_ymm.h"
 #include "bn_vnni_ops.h"
-#define MOST_X		6	/* 2 x 6 sums, 2 codes, 1 x: 15 of 16 registers */
 #include "bn_vnni_batch.h"
 
 #define HEAD_OP(type, name)	type bn_head_##name##_avxvnni

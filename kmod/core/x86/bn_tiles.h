@@ -60,40 +60,33 @@ BN_INLINE void zero_sums(void)
 	_tile_zero(3);
 }
 
+/* use(@sum, ...), the number of which has to be a literal there */
+#define WITH_SUM(sum, use, ...)			\
+	do {					\
+		switch (sum) {			\
+		case 0:				\
+			use(0, __VA_ARGS__);	\
+			break;			\
+		case 1:				\
+			use(1, __VA_ARGS__);	\
+			break;			\
+		case 2:				\
+			use(2, __VA_ARGS__);	\
+			break;			\
+		default:			\
+			use(3, __VA_ARGS__);	\
+			break;			\
+		}				\
+	} while (0)
+
 BN_INLINE void load_sum(const u32 sum, const void *from, size_t stride)
 {
-	switch (sum) {
-	case 0:
-		_tile_loadd(0, from, stride);
-		break;
-	case 1:
-		_tile_loadd(1, from, stride);
-		break;
-	case 2:
-		_tile_loadd(2, from, stride);
-		break;
-	default:
-		_tile_loadd(3, from, stride);
-		break;
-	}
+	WITH_SUM(sum, _tile_loadd, from, stride);
 }
 
 BN_INLINE void store_sum(const u32 sum, void *to, size_t stride)
 {
-	switch (sum) {
-	case 0:
-		_tile_stored(0, to, stride);
-		break;
-	case 1:
-		_tile_stored(1, to, stride);
-		break;
-	case 2:
-		_tile_stored(2, to, stride);
-		break;
-	default:
-		_tile_stored(3, to, stride);
-		break;
-	}
+	WITH_SUM(sum, _tile_stored, to, stride);
 }
 
 /* The @t'th of @tiles tiles of activations */
@@ -113,33 +106,15 @@ BN_INLINE void load_codes(const void *codes)
 	_tile_loadd(CODES, codes, 64);
 }
 
-#define MULTIPLY_X(sum)						\
-	do {							\
-		if (t + 1 == tiles)				\
-			_tile_dpbsud(sum, LAST_X, CODES);	\
-		else if (t % 2)					\
-			_tile_dpbsud(sum, ODD_X, CODES);	\
-		else						\
-			_tile_dpbsud(sum, EVEN_X, CODES);	\
-	} while (0)
-
 /* Add to @sum the products of what load_x() has loaded last for @t, and codes */
 BN_INLINE void multiply(const u32 sum, const u32 t, const u32 tiles)
 {
-	switch (sum) {
-	case 0:
-		MULTIPLY_X(0);
-		break;
-	case 1:
-		MULTIPLY_X(1);
-		break;
-	case 2:
-		MULTIPLY_X(2);
-		break;
-	default:
-		MULTIPLY_X(3);
-		break;
-	}
+	if (t + 1 == tiles)
+		WITH_SUM(sum, _tile_dpbsud, LAST_X, CODES);
+	else if (t % 2)
+		WITH_SUM(sum, _tile_dpbsud, ODD_X, CODES);
+	else
+		WITH_SUM(sum, _tile_dpbsud, EVEN_X, CODES);
 }
 
 #endif /* BN_TILES_H */

@@ -66,17 +66,6 @@ BN_INLINE vec take(vec packed, vec taken)
 
 #include "bn_vnni_multiply.h"
 
-/* Codes of place @k, the places before it having been asked for; destroys @packed */
-BN_INLINE vec unpack(vec *packed, const u32 k, const u32 packing)
-{
-	vec b = *packed;
-
-	if (packing == BN_T1)
-		return t1_digit(packed, k);
-	*packed = shift_16(b, 2);
-	return b & set_bytes(3);
-}
-
 /*
  * struct columns_batch - columns in batches, in the call's tmp
  * @sums:	of a tile
@@ -112,7 +101,7 @@ BN_INLINE void unpack_place(struct columns_batch *c, u32 n, const u32 k, const u
 		struct pair packed = c->packed[i];
 
 		c->codes[i] = (struct pair){
-			unpack(&packed.a, k, packing), unpack(&packed.b, k, packing),
+			codes_of(&packed.a, k, packing), codes_of(&packed.b, k, packing),
 		};
 		c->packed[i] = packed;
 	}
@@ -262,10 +251,10 @@ BN_INLINE void unpack_lines_16(u8 *codes, size_t stride, const u8 *const row[], 
 	struct quad q = transpose(row, at);
 
 	bn_for_each(k, places(packing)) {
-		store(codes, unpack(&q.a, k, packing));
-		store(codes + stride, unpack(&q.b, k, packing));
-		store(codes + 2 * stride, unpack(&q.c, k, packing));
-		store(codes + 3 * stride, unpack(&q.d, k, packing));
+		store(codes, codes_of(&q.a, k, packing));
+		store(codes + stride, codes_of(&q.b, k, packing));
+		store(codes + 2 * stride, codes_of(&q.c, k, packing));
+		store(codes + 3 * stride, codes_of(&q.d, k, packing));
 		codes += 16 * stride;
 	}
 }

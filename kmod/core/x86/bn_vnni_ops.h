@@ -431,6 +431,14 @@ BN_INLINE void columns_of_one(const struct bn_product *p, const u32 packing)
 
 /* ---- of batches ------------------------------------------------------------------------------ */
 
+/* Codes of place @k; those before it have been asked for. Destroys @packed of t1 */
+BN_INLINE vec codes_of(vec *packed, const u32 k, const u32 packing)
+{
+	if (packing == BN_T1)
+		return t1_digit(packed, k);
+	return shift_16(*packed, 2 * (int)k) & set_bytes(3);
+}
+
 /*
  * What comes behind the @n columns from @from on is fetched into the second-level cache while these
  * are multiplied, in @products calls of fetch(), as they lie and evenly: a core waits when it has

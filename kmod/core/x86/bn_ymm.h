@@ -7,6 +7,7 @@
 
 #include "bn_quad.h"
 
+#define MOST_X		6	/* 2 x 6 sums, 2 codes, 1 x: 15 of 16 registers */
 
 BN_INLINE __v8si dot(__v8si sum, __v8si codes, __v8si x)
 {

@@ -10,6 +10,7 @@
 #define vec		__v16si	/* what vpdpbusd adds up: __m512i sums would take two registers */
 #define words		__v32hu
 #define VEC_BYTES	64
+#define MOST_X		12	/* 2 x 12 sums, 2 codes, 1 x: 27 of 32 registers */
 
 /* One vector for each row of a group. Named members: gcc keeps arrays in memory if it likes. */
 struct quad {
