@@ -14,6 +14,21 @@
 _Static_assert(sizeof(struct bn_tile_buffer) <= BN_TILE_BYTES, "tile buffer");
 _Static_assert(2 * sizeof(float) * BN_ATTN_HEADS * BN_ATTN_CHUNK <= BN_TMP_BYTES, "scores");
 
+/*
+ * BN_LANES elements at once: with -O2 gcc 12 makes no vectors of loops whose lengths it does not
+ * know, or whose memory might overlap.
+ */
+#define VECTOR		__attribute__((__vector_size__(4 * BN_LANES)))
+#define ANYWHERE	__attribute__((__packed__, __aligned__(4), __may_alias__))
+
+struct s32s {
+	s32 v VECTOR;
+} ANYWHERE;
+
+struct floats {
+	float v VECTOR;
+} ANYWHERE;
+
 static float *row_of(float *buffer, u32 row, u32 stride)
 {
 	return buffer + (size_t)row * stride;
@@ -209,6 +224,16 @@ static bool rope_scores(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
 	return at < end;
 }
 
+static void multiply_floats(float *to, const float *from, float by, u32 n)
+{
+	u32 i = 0;
+
+	for (; i + BN_LANES <= n; i += BN_LANES)
+		((struct floats *)(to + i))->v = ((const struct floats *)(from + i))->v * by;
+	for (; i < n; i++)
+		to[i] = from[i] * by;
+}
+
 /* Divide the weighted sums by the sum of the weights, and drop the heads' padding. */
 static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
 {
@@ -222,8 +247,8 @@ static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
 		/* No weight at all: every score was NaN or -inf. */
 		float inv = ml[2 * h + 1] > 0 ? 1.0f / ml[2 * h + 1] : 0;
 
-		for (u32 i = 0; i < m->head_dim; i++)
-			mix[(size_t)h * m->head_dim + i] = att[(size_t)h * m->head_pad + i] * inv;
+		multiply_floats(mix + (size_t)h * m->head_dim, att + (size_t)h * m->head_pad, inv,
+				m->head_dim);
 	}
 }
 
@@ -771,14 +796,15 @@ static u64 any_of_8(const struct bn_product *p, u32 column)
 
 /*
  * Numbers of the columns [from, end) that have an input other than zero in some row, as
- * open_lines().
+ * open_lines(). Behind them, those that come next: *@ahead of them, of at most so many.
  */
 static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u32 most, u32 *index,
 			       u32 *next, u32 *ahead)
 {
+	const u32 with_ahead = most + *ahead;
 	u32 n = 0;
 
-	for (u32 c = from - from % 8; c < end && n < most + BN_AHEAD_LINES; c += 8) {
+	for (u32 c = from - from % 8; c < end && n < with_ahead; c += 8) {
 		u64 any = any_of_8(p, c);
 		u8 *input = (u8 *)&any;
 
@@ -808,12 +834,16 @@ static u32 start_sums(const struct bn_step *s, const struct bn_matrix *w,
 	u32 end = min2(row + (s->scratch->elems + n - 1) / n, p->batch);
 
 	for (; row < end; row++) {
-		s32 *y = p->y + row * p->y_stride, first = start ? (s32)(0 - (u32)start[row]) : 0;
+		s32 *y = p->y + row * p->y_stride;
+		struct s32s first;
 
-		/* In sixteens, which compilers make vectors of; blocks are multiples of them. */
+		memset(&first, 0, sizeof(first));
+		if (start)
+			first.v -= start[row];
+
+		/* Blocks are multiples of so many. */
 		for (u32 o = 0; o < n; o += BN_LANES)
-			for (u32 i = 0; i < BN_LANES; i++)
-				y[o + i] = first;
+			*(struct s32s *)(y + o) = first;
 	}
 	return end;
 }
@@ -896,6 +926,7 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
 			  u32 *cursor, struct bn_tile_buffer *buffer)
 {
+	const bool by_row = sparse && p->batch > 1 && s->scratch->sparse;
 	u32 piece = s->scratch->piece_lines[kind], at, next;
 
 	if (*cursor < p->batch) {
@@ -908,19 +939,25 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	at = from + *cursor - p->batch;
 	next = min2(at + piece, end);
 	if (sparse) {
-		if (p->batch > 1)
+		if (by_row)
 			piece = min2(piece, s->scratch->sparse_lines);
+		/* Batches are multiplied many at a time, while the next so many are fetched. */
+		p->ahead = p->batch > 1 && !by_row ? piece : BN_AHEAD_LINES;
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
+		/* Few are left out: not worth to pick the inputs of the others. */
+		if (p->batch > 1 && !by_row && p->n > (next - at) / 8 * 7)
+			p->index = NULL;
 	} else if (columns_in_parts(s, p, end - from, piece)) {
 		list_parts(p, from, end, at - from, next - at, buffer->index);
-	} else {
+	}
+	if (!p->index) {
 		p->n = next - at;
 		p->w += (size_t)at * w->line_bytes;
 		p->x += at;
 		p->ahead = end - next;
 	}
-	if (sparse && p->batch > 1)
+	if (by_row)
 		columns_of_rows(s, w, p, &next, buffer);
 	else if (p->n)
 		multiply(s, w, p, buffer);
@@ -965,7 +1002,7 @@ static bool down(struct bn_step *s, const struct bn_matrix *w, u32 tile, u32 *cu
 		return outputs_tile(s, w, &p, BN_PHASE_DOWN, tile, cursor, buffer);
 	p.y += (size_t)tile * s->n_rows * sc->norm_stride;
 	return columns_piece(s, w, &p, BN_PHASE_DOWN, from, min2(from + sc->down_cols, w->cols),
-			     tile ? NULL : p.x_sum, sc->sparse, cursor, buffer);
+			     tile ? NULL : p.x_sum, sc->sparse_columns, cursor, buffer);
 }
 
 /* Some of a row's sums of ffn_down are added to the residual stream. */
@@ -982,10 +1019,9 @@ static void down_add(struct bn_step *s, const struct bn_matrix *w, u32 tile_nr)
 	for (u32 tile = 1; tile < parts; tile++) {
 		const s32 *part = sum + (size_t)tile * s->n_rows * sc->norm_stride;
 
-		/* In sixteens, which compilers make vectors of; behind the last output is room. */
+		/* Behind the last output is room. */
 		for (u32 o = 0; o < n; o += BN_LANES)
-			for (u32 i = 0; i < BN_LANES; i++)
-				sum[o + i] += part[o + i];
+			((struct s32s *)(sum + o))->v += ((const struct s32s *)(part + o))->v;
 	}
 	s->ops->dequant(row_of(sc->x, row, sc->x_stride) + first, sum, n, scale_of(s, w, row),
 			true);

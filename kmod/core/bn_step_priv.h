@@ -88,7 +88,8 @@ struct bn_scratch {
 	u32 dirty_rows, dirty_slots;
 	/* of the step that is being computed */
 	bool linear;
-	bool sparse;			/* the feed-forward network reads what matters only */
+	bool sparse;			/* the feed-forward network reads what matters only ... */
+	bool sparse_columns;		/* ... ffn_down does, if only to some row */
 	u32 q_tiles, kv_tiles;		/* of BN_PHASE_QKV: q's, then k's, then v's */
 	u32 tiles[BN_PHASE_KINDS];
 	/*
