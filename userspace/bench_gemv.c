@@ -63,8 +63,13 @@ static void one_matrix(const struct products *p, const uint8_t *w, const struct 
 			p->ops->columns[p->shape->packing](&q);
 			continue;
 		}
-		for (uint32_t k = 0; !p->index && p->streams && k < BN_PARTS; k++)
-			q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS * q.line_bytes;
+		if (!p->index && p->streams) {
+			q.y = room->y + at / BN_PARTS;
+			q.y_stride = p->wanted / BN_PARTS;
+			for (uint32_t k = 0; k < BN_PARTS; k++)
+				q.part[k] = w + (size_t)(k * p->wanted + at) / BN_PARTS *
+						q.line_bytes;
+		}
 		p->ops->linear[p->shape->packing](&q);
 	}
 }

@@ -41,7 +41,7 @@
 /**
  * struct bn_product - what linear() and columns() of struct bn_ops compute
  * @y:		int32; row b at y + b * y_stride
- * @y_stride:	in elements
+ * @y_stride:	in elements; with @part, from the results of one to those of the next
  * @w:		first line of packed weights, 64-byte aligned
  * @line_bytes:	from one line to the next, a multiple of BN_BLOCK_BYTES
  * @blocks:	blocks of each line to compute with: linear() takes all of a line, that is
@@ -51,9 +51,10 @@
  * @index:	columns(): numbers of the lines wanted, ascending, or those of BN_PARTS parts in
  *		turns, of each ascending; NULL: 0 .. n-1
  * @part:	linear(), batch 1, no @list: if part[0] is set, @n is a multiple of BN_PARTS, and
- *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on: as many
- *		streams of memory, each long, are what it is read fastest by. More lines of each
- *		part may lie behind, and be prefetched
+ *		line BN_PARTS * i + k is the i'th from part[k] on, instead of from @w on, and what
+ *		comes of it is element i behind y + k * y_stride: as many streams of memory, each
+ *		long, are what it is read fastest by. More lines of each part may lie behind, and
+ *		be prefetched
  * @n:		lines wanted, >= 1
  * @ahead:	further elements of @list or @index (or lines, where that is NULL) that the next
  *		call will ask for: may be prefetched
@@ -186,9 +187,9 @@ struct bn_ops {
 	bool parted_columns;	/* columns(), batch 1: @index may give them in turns of parts */
 
 	/**
-	 * @linear: lines are rows: y[b][i] = sum over c of (code(index[i], c) - 1) * x[b][c]
+	 * @linear: lines are rows: y[b][i] = sum over c of (code(line i, c) - 1) * x[b][c]
 	 *
-	 * By packing. i = 0 .. n-1: y is dense also where @index skips lines. @x has
+	 * By packing. i = 0 .. n-1: y is dense also where @list skips lines. @x has
 	 * blocks * bn_block_cols() elements a row, padding zero.
 	 */
 	void (*linear[BN_PACKINGS])(const struct bn_product *p);

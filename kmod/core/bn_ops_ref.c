@@ -84,6 +84,14 @@ static const u8 *line_of(const struct bn_product *p, u32 i)
 	return p->list ? p->list[i] : p->w + (size_t)i * p->line_bytes;
 }
 
+/* Where the result of line @i and row @b of activations goes */
+static s32 *result_of(const struct bn_product *p, u32 b, u32 i)
+{
+	if (p->part[0])
+		return p->y + i % BN_PARTS * p->y_stride + i / BN_PARTS;
+	return p->y + b * p->y_stride + i;
+}
+
 /* Sums are unsigned: they wrap if x_sum, or what y holds already, is nonsense. */
 static void linear(const struct bn_product *p, u32 packing)
 {
@@ -102,7 +110,7 @@ static void linear(const struct bn_product *p, u32 packing)
 				for (u32 k = 0; k < fields; k++)
 					sum += (u32)(codes[k] * x[c + k * BN_BLOCK_BYTES]);
 			}
-			p->y[b * p->y_stride + i] = (s32)sum;
+			*result_of(p, b, i) = (s32)sum;
 		}
 	}
 }

@@ -417,25 +417,19 @@ static void rows_product(struct bn_step *s, const struct bn_matrix *w, const str
 	struct bn_product p = product(s, w, y + l->at, y_stride, buffer->tmp);
 
 	p.n = l->parts * l->n;
+	p.fetch = buffer->fetch;
+	p.n_fetch = n_fetch;
 	if (l->parts == 1) {
 		p.w += (size_t)l->at * w->line_bytes;
 		p.ahead = w->rows - l->at - l->n;
-		p.fetch = buffer->fetch;
-		p.n_fetch = n_fetch;
-		multiply(s, w, &p, buffer);
-		return;
+	} else {
+		p.y_stride = l->apart;
+		for (u32 k = 0; k < BN_PARTS; k++)
+			p.part[k] = bn_weights_at(s->model,
+						  w->data + (size_t)first_of(l, k) * w->line_bytes,
+						  (u64)l->n * w->line_bytes);
 	}
-	for (u32 k = 0; k < BN_PARTS; k++)
-		p.part[k] = bn_weights_at(s->model,
-					  w->data + (size_t)first_of(l, k) * w->line_bytes,
-					  (u64)l->n * w->line_bytes);
-	p.y = buffer->sums;
-	p.fetch = buffer->fetch;
-	p.n_fetch = n_fetch;
 	multiply(s, w, &p, buffer);
-	for (u32 k = 0; k < BN_PARTS; k++)
-		for (u32 i = 0; i < l->n; i++)
-			y[first_of(l, k) + i] = buffer->sums[BN_PARTS * i + k];
 }
 
 static float scale_of(const struct bn_step *s, const struct bn_matrix *w, u32 row)

@@ -157,7 +157,6 @@ struct bn_head_slot {
  * @fetch:	lines that a product is to fetch meanwhile, see struct bn_product
  * @soon:	lines of the next piece
  * @gate, @up:	their elements, of one row of activations
- * @sums:	of lines of several parts, before they are sorted
  */
 struct bn_tile_buffer {
 	u8 tmp[BN_TMP_BYTES];
@@ -168,10 +167,7 @@ struct bn_tile_buffer {
 	u32 index[2 * BN_PIECE_LINES + 8];	/* eight are looked at together */
 	u32 of_row[BN_PIECE_LINES];
 	float gate[BN_PIECE_LINES];
-	union {
-		float up[BN_PIECE_LINES];
-		s32 sums[BN_PIECE_LINES];
-	};
+	float up[BN_PIECE_LINES];
 };
 
 /* bn_row_tiles() - tiles that the rows of @w make in a phase */

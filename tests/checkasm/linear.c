@@ -83,7 +83,8 @@ typedef void product_fn(const struct bn_product *p);
 static bool same_product(struct bn_product *p, product_fn *ref, product_fn *ops, u32 width,
 			 char *what, size_t what_bytes)
 {
-	size_t elems = (p->batch - 1) * p->y_stride + width;
+	u32 rows = p->part[0] ? BN_PARTS : p->batch;
+	size_t elems = (rows - 1) * p->y_stride + width;
 	s32 *want = buffer(WANT, elems * sizeof(*want), 4);
 	s32 *got = buffer(GOT, elems * sizeof(*got), 4);
 	bool intact;
@@ -144,13 +145,15 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	parts = p.batch == 1 && !list && p.n >= BN_PARTS && below(2);
 	if (parts) {
 		p.n -= p.n % BN_PARTS;
+		p.y_stride = p.n / BN_PARTS + below(7);
 		for (u32 k = 0; k < BN_PARTS; k++)
 			p.part[k] = p.w + (size_t)below(lines - p.n / BN_PARTS + 1) * p.line_bytes;
 	}
 	snprintf(what, what_bytes, "%u rows x %u columns, batch %u, x_stride %zu, y_stride %zu%s",
 		 p.n, cols, p.batch, p.x_stride, p.y_stride,
 		 list ? ", listed" : parts ? ", in parts" : "");
-	good = same_product(&p, ref->linear[packing], ops->linear[packing], p.n, what, what_bytes);
+	good = same_product(&p, ref->linear[packing], ops->linear[packing],
+			    parts ? p.n / BN_PARTS : p.n, what, what_bytes);
 	free(list);
 	free(fetch);
 	return good;

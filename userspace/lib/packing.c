@@ -57,7 +57,7 @@ static void pass(struct member *m, enum bn_packing packing)
 	const uint64_t part = s->bytes / s->n_threads / BN_PARTS / row_bytes * row_bytes;
 	const int32_t x_sum = 0;
 	struct bn_product p = {
-		.y = m->memory->y, .y_stride = rows, .line_bytes = row_bytes,
+		.y = m->memory->y, .y_stride = rows / BN_PARTS, .line_bytes = row_bytes,
 		.blocks = row_bytes / BN_BLOCK_BYTES, .n = rows, .x = m->memory->x,
 		.x_stride = COLS, .x_sum = &x_sum, .batch = 1, .tmp = m->memory->tmp,
 	};

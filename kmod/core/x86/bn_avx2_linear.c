@@ -107,7 +107,7 @@ BN_INLINE void one_row_of_x(const u32 packing, const enum bn_order order,
 			}
 			sum = quad_widen(sum, part);
 		}
-		bn_store_group(p->y + i, quad_sums(sum), p->x_sum[0], p->n - i);
+		bn_store_one(p, 0, i, quad_sums(sum), order);
 	}
 }
 

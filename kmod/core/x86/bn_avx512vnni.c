@@ -46,7 +46,7 @@ BN_INLINE void rows_t2(const struct bn_product *p, const enum bn_order order)
 		sum2 = quad_add(sum2, quad_quarter(sum3));
 		sum1 = quad_add(sum1, quad_quarter(sum2));
 		sum0 = quad_add(sum0, quad_quarter(sum1));
-		bn_store_group(p->y + r, quad_sums(sum0), *p->x_sum, p->n - r);
+		bn_store_one(p, 0, r, quad_sums(sum0), order);
 	}
 }
 

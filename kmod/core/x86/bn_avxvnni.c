@@ -50,7 +50,7 @@ BN_INLINE void last_row_of_x(const struct bn_product *p, const enum bn_order ord
 			}
 		}
 		sum = quad_add(sum, quad_quarter(sum4));
-		bn_store_group(p->y + b * p->y_stride + r, quad_sums(sum), p->x_sum[b], p->n - r);
+		bn_store_one(p, b, r, quad_sums(sum), order);
 	}
 }
 

@@ -137,4 +137,21 @@ BN_INLINE void bn_store_group(s32 *y, __m128i sum, s32 x_sum, u32 n)
 		_mm_maskstore_epi32(y, _mm_cmpgt_epi32(_mm_set1_epi32((s32)n), first), sum);
 }
 
+/* bn_store_one() - the @i'th group of lines with a batch's row @b of activations, see bn_product */
+BN_INLINE void bn_store_one(const struct bn_product *p, u32 b, u32 i, __m128i sum,
+			    const enum bn_order order)
+{
+	s32 *y = p->y + i / BN_GROUP;
+
+	if (order != BN_PARTED) {
+		bn_store_group(p->y + b * p->y_stride + i, sum, p->x_sum[b], p->n - i);
+		return;
+	}
+	sum = _mm_sub_epi32(sum, _mm_set1_epi32(p->x_sum[0]));
+	y[0] = _mm_cvtsi128_si32(sum);
+	y[p->y_stride] = _mm_extract_epi32(sum, 1);
+	y[2 * p->y_stride] = _mm_extract_epi32(sum, 2);
+	y[3 * p->y_stride] = _mm_extract_epi32(sum, 3);
+}
+
 #endif /* BN_SIMD_H */

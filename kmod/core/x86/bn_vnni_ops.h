@@ -191,7 +191,7 @@ BN_INLINE void rows_t1(const struct bn_product *p, const enum bn_order order)
 		sums = quad_sums(T1_APART ? quad_add(quad_quarter(first), sum) : sum);
 		if (T1_APART)
 			sums = _mm_srai_epi32(sums, 4);
-		bn_store_group(p->y + r, sums, *p->x_sum, p->n - r);
+		bn_store_one(p, 0, r, sums, order);
 	}
 }
 
