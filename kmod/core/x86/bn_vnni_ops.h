@@ -344,14 +344,15 @@ BN_INLINE void end_places(s32 *y, const struct place_sums *sums, const u32 packi
 /*
  * What to fetch with a block of a group of columns, the first of which is the @i'th: of columns
  * here and there, the same block of a group further on, and the first two blocks in advance, see
- * struct group; of whole columns that follow each other, memory as it lies.
+ * struct group; of parts, each a stream of its own, all blocks in advance; of whole columns that
+ * follow each other, memory as it lies.
  */
 BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32 block,
-				const bool scattered)
+				const enum bn_order order)
 {
-	const u32 ahead = block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
+	const u32 ahead = order == BN_PARTED || block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
 
-	if (scattered) {
+	if (order != BN_FOLLOWING) {
 		bn_for_each(j, COLUMNS_GROUP)
 			bn_prefetch(w + c->at[i + j + ahead] + block * BN_BLOCK_BYTES);
 		return;
@@ -368,7 +369,7 @@ BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32
  * No lane overflows: 512 products of 252 * 128 are 1.7e7.
  */
 BN_INLINE void columns_1(const struct bn_product *p, struct columns_one *one, u32 n, u32 first,
-			 u32 end, const u32 packing, const bool scattered)
+			 u32 end, const u32 packing, const enum bn_order order)
 {
 	const struct columns *c = &one->list;
 	const u32 vectors = BN_BLOCK_BYTES / VEC_BYTES;
@@ -380,7 +381,7 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns_one *one, u3
 		struct place_sums *sums = one->places;
 
 		for (u32 block = first; block < end; block++) {
-			prefetch_columns(c, w, i, block, scattered);
+			prefetch_columns(c, w, i, block, order);
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
@@ -397,17 +398,28 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns_one *one, u3
 	}
 }
 
-/* All blocks; what to prefetch behind scattered columns are those that follow. */
+/* All blocks; what to prefetch behind columns of a list are those that follow. */
 BN_INLINE void columns_alone(const struct bn_product *p, struct columns_one *one, u32 n, u32 next,
-			     const u32 packing, const bool scattered)
+			     const u32 packing, const enum bn_order order)
 {
 	u32 *at = one->list.at + n;
 
-	for (u32 i = 0; scattered && i < COLUMNS_AHEAD; i++)
+	for (u32 i = 0; order != BN_FOLLOWING && i < COLUMNS_AHEAD; i++)
 		at[i] = column_number(p, smaller(next + i, p->n + p->ahead - 1)) * p->line_bytes;
 	for (u32 first = 0; first < p->blocks; first += COLUMNS_BLOCKS)
 		columns_1(p, one, n, first, smaller(first + COLUMNS_BLOCKS, p->blocks), packing,
-			  scattered);
+			  order);
+}
+
+/* How the columns of a product lie: only of parts in turns, the fifth is next to the first. */
+BN_INLINE enum bn_order order_of_columns(const struct bn_product *p)
+{
+	if (p->index && p->n > BN_PARTS && p->index[BN_PARTS] == p->index[0] + 1)
+		return BN_PARTED;
+	/* Not one stream: columns here and there, or some blocks of each */
+	if (p->index || p->blocks * BN_BLOCK_BYTES < p->line_bytes)
+		return BN_LISTED;
+	return BN_FOLLOWING;
 }
 
 BN_INLINE void columns_of_one(const struct bn_product *p, const u32 packing)
@@ -421,11 +433,17 @@ BN_INLINE void columns_of_one(const struct bn_product *p, const u32 packing)
 		n = smaller(p->n - from, COLUMNS_MOST);
 		listed = bn_round_up(n, COLUMNS_GROUP);
 		list_columns(&one->list, p, from, n, COLUMNS_GROUP);
-		/* Not one stream: columns here and there, or some blocks of each */
-		if (p->index || p->blocks * BN_BLOCK_BYTES < p->line_bytes)
-			columns_alone(p, one, listed, from + n, packing, true);
-		else
-			columns_alone(p, one, listed, from + n, packing, false);
+		switch (order_of_columns(p)) {
+		case BN_FOLLOWING:
+			columns_alone(p, one, listed, from + n, packing, BN_FOLLOWING);
+			break;
+		case BN_LISTED:
+			columns_alone(p, one, listed, from + n, packing, BN_LISTED);
+			break;
+		case BN_PARTED:
+			columns_alone(p, one, listed, from + n, packing, BN_PARTED);
+			break;
+		}
 	}
 }
 
