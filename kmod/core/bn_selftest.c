@@ -163,8 +163,8 @@ static bool linear(struct test *t, u32 round, u32 packing)
 		for (u32 k = 0; k < BN_PARTS; k++)
 			p.part[k] = p.w + (BN_PARTS - k) * p.line_bytes;
 	}
-	p.y_stride = p.part[0] ? 1 : p.n;
-	bytes = p.batch * p.n * sizeof(*want);
+	p.y_stride = p.part[0] ? 2 : p.n;
+	bytes = (p.part[0] ? BN_PARTS : p.batch) * p.y_stride * sizeof(*want);
 	want = take_output(t, bytes);
 	got = take_output(t, bytes);
 	p.y = want;

@@ -224,6 +224,7 @@ static bool rope_scores(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
 	return at < end;
 }
 
+/* to[i] = from[i] * by, i = 0 .. n - 1 */
 static void multiply_floats(float *to, const float *from, float by, u32 n)
 {
 	u32 i = 0;
@@ -920,7 +921,9 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
 			  u32 *cursor, struct bn_tile_buffer *buffer)
 {
+	/* Of several rows, each with what matters to it, or all with what matters to any */
 	const bool by_row = sparse && p->batch > 1 && s->scratch->sparse;
+	const bool together = sparse && p->batch > 1 && !s->scratch->sparse;
 	u32 piece = s->scratch->piece_lines[kind], at, next;
 
 	if (*cursor < p->batch) {
@@ -935,12 +938,12 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	if (sparse) {
 		if (by_row)
 			piece = min2(piece, s->scratch->sparse_lines);
-		/* Batches are multiplied many at a time, while the next so many are fetched. */
-		p->ahead = p->batch > 1 && !by_row ? piece : BN_AHEAD_LINES;
+		/* Kernels for many rows take many at a time, and fetch as many meanwhile. */
+		p->ahead = together ? piece : BN_AHEAD_LINES;
 		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
 		p->index = buffer->index;
 		/* Few are left out: not worth to pick the inputs of the others. */
-		if (p->batch > 1 && !by_row && p->n > (next - at) / 8 * 7)
+		if (together && p->n > (next - at) / 8 * 7)
 			p->index = NULL;
 	} else if (columns_in_parts(s, p, end - from, piece)) {
 		list_parts(p, from, end, at - from, next - at, buffer->index);

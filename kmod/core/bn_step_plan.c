@@ -39,6 +39,8 @@ _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
  */
 #define ANY_ROWS	8
 
+_Static_assert(ANY_ROWS <= BN_SPARSE_ROWS, "two pieces fit the list of columns");
+
 #define SPARSE_PAIRS	1024	/* of a line and one of several rows: looked at in a piece */
 
 /* f32 work (exp) against int8 multiply-adds, for want of a rating of its own. */
