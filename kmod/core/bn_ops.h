@@ -58,9 +58,10 @@
  * @n:		lines wanted, >= 1
  * @ahead:	further elements of @list or @index (or lines, where that is NULL) that the next
  *		call will ask for: may be prefetched
- * @fetch:	linear(), batch 1: addresses of @n_fetch further lines, of any matrix, that are
- *		wanted soon: may be fetched into the second-level cache meanwhile, BN_FETCH_LINES
- *		with each BN_PARTS lines
+ * @fetch:	batch 1: addresses of @n_fetch further lines, of any matrix, that are wanted soon:
+ *		may be fetched into the second-level cache meanwhile. linear(): BN_FETCH_LINES with
+ *		each BN_PARTS lines; columns(): as many as there are, which then are taken to be in
+ *		a cache
  * @x:		int8, row b at x + b * x_stride; linear(): 64-byte aligned
  * @x_stride:	in bytes; linear(): a multiple of 64
  * @x_sum:	x_sum[b] = sum of x[b][*]; not used by columns()

@@ -777,45 +777,51 @@ static bool gate_up(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 	return *cursor < 2 * all.n;
 }
 
-/* What eight inputs of all rows are, or'ed; rows are padded to multiples of them */
-static u64 any_of_8(const struct bn_product *p, u32 column)
+/* Eight inputs from @c on of a row that is padded to so many: those [from, end), or 0 */
+static u64 eight_inputs(const s8 *x, u32 c, u32 from, u32 end)
 {
-	u64 any = 0, eight;
+	u8 input[8];
+	u64 eight;
 
-	for (u32 b = 0; b < p->batch; b++) {
-		memcpy(&eight, p->x + b * p->x_stride + column, sizeof(eight));
-		any |= eight;
+	memcpy(input, x + c, sizeof(input));
+	if (c < from)
+		memset(input, 0, from - c);
+	if (end - c < 8)
+		memset(input + (end - c), 0, 8 - (end - c));
+	memcpy(&eight, input, sizeof(eight));
+	return eight;
+}
+
+/* Numbers @c + i of those that are not zero, to @index, of which it takes 8. Returns how many */
+static u32 list_eight(u64 eight, u32 c, u32 *index)
+{
+	u32 n = 0;
+
+	/* Without a condition: which of them are zero is not to be foreseen. */
+	for (u32 i = 0; i < 8; i++) {
+		index[n] = c + i;
+		n += ((const u8 *)&eight)[i] != 0;
 	}
-	return any;
+	return n;
 }
 
 /*
- * Numbers of the columns [from, end) that have an input other than zero in some row, as
- * open_lines(). Behind them, those that come next: *@ahead of them, of at most so many.
+ * Numbers of the columns [from, end) that have an input other than zero in some of @batch rows, to
+ * @index: of all, or at least @most and up to 7 more. It takes 7 more than it gets.
  */
-static u32 columns_that_matter(const struct bn_product *p, u32 from, u32 end, u32 most, u32 *index,
-			       u32 *next, u32 *ahead)
+static u32 columns_that_matter(const struct bn_product *p, u32 batch, u32 from, u32 end, u32 most,
+			       u32 *index)
 {
-	const u32 with_ahead = most + *ahead;
 	u32 n = 0;
 
-	for (u32 c = from - from % 8; c < end && n < with_ahead; c += 8) {
-		u64 any = any_of_8(p, c);
-		u8 *input = (u8 *)&any;
+	for (u32 c = from - from % 8; c < end && n < most; c += 8) {
+		u64 any = 0;
 
-		if (c < from)
-			memset(input, 0, from - c);
-		if (end - c < 8)
-			memset(input + (end - c), 0, 8 - (end - c));
-		/* Without a condition: which of them are zero is not to be foreseen. */
-		for (u32 i = 0; i < 8; i++) {
-			index[n] = c + i;
-			n += input[i] != 0;
-		}
+		for (u32 b = 0; b < batch; b++)
+			any |= eight_inputs(p->x + b * p->x_stride, c, from, end);
+		n += list_eight(any, c, index + n);
 	}
-	*next = n > most ? index[most] : end;
-	*ahead = n > most ? n - most : 0;
-	return n - *ahead;
+	return n;
 }
 
 /*
@@ -843,48 +849,84 @@ static u32 start_sums(const struct bn_step *s, const struct bn_matrix *w,
 	return end;
 }
 
-/* How many of @p's columns fit a piece, with each row they matter to; at least 1 */
-static u32 columns_in_time(const struct bn_step *s, const struct bn_product *p)
+/* The uppermost bit of each byte that is not zero */
+static u64 not_zero(u64 eight)
 {
-	u32 products = 0, i;
+	const u64 low = 0x7f7f7f7f7f7f7f7fULL;
 
-	for (i = 0; i < p->n; i++) {
-		for (u32 row = 0; row < p->batch; row++)
-			products += p->x[row * p->x_stride + p->index[i]] != 0;
-		if (products > s->scratch->sparse_products && i)
-			break;
-	}
-	return i;
+	return (((eight & low) + low) | eight) & ~low;
+}
+
+static u32 count_bytes(u64 uppermost_bits)
+{
+	return (u32)((uppermost_bits >> 7) * 0x0101010101010101ULL >> 56);
 }
 
 /*
- * Columns @all->index with several rows of activations: each only with those that matter to it. As
- * many as fit a piece; if not all do, *@next is the first of the others.
+ * Columns from @at on that fit a piece, with each row they matter to; at least some. Returns the
+ * number to go on with; *n of them matter to any row.
  */
-static void columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
-			    const struct bn_product *all, u32 *next, struct bn_tile_buffer *buffer)
+static u32 columns_in_time(const struct bn_step *s, const struct bn_product *p, u32 at, u32 end,
+			   u32 most, u32 *n)
 {
-	u32 n = columns_in_time(s, all);
+	u32 products = 0, c = at - at % 8;
 
-	if (n < all->n)
-		*next = all->index[n];
+	*n = 0;
+	end = min2(end, c + BN_PIECE_LINES);
+	for (; c < end; c += 8) {
+		u32 n_products = 0, n_any;
+		u64 any = 0;
+
+		for (u32 b = 0; b < p->batch; b++) {
+			u64 inputs = not_zero(eight_inputs(p->x + b * p->x_stride, c, at, end));
+
+			n_products += count_bytes(inputs);
+			any |= inputs;
+		}
+		n_any = count_bytes(any);
+		if (*n && (products + n_products > s->scratch->sparse_products ||
+			   *n + n_any > most))
+			return c;
+		products += n_products;
+		*n += n_any;
+	}
+	return end;
+}
+
+/*
+ * A piece of columns [at, end) with several rows of activations: each only with those that matter
+ * to it. A column comes from memory once and then from the caches; those of the next piece are
+ * fetched meanwhile. Returns the number to go on with.
+ */
+static u32 columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
+			   const struct bn_product *all, u32 at, u32 end,
+			   struct bn_tile_buffer *buffer)
+{
+	u32 piece = s->scratch->piece_lines[BN_PHASE_DOWN], n, ahead, fetched = 0;
+	u32 next = columns_in_time(s, all, at, end, piece, &n);
+
+	/* That may be another tile's: most likely it is the next one of the same worker. */
+	ahead = columns_that_matter(all, all->batch, next, min2(2 * next - at, w->cols),
+				    BN_PIECE_LINES, buffer->index);
+	for (u32 i = 0; i < ahead; i++)
+		buffer->soon[i] = line_at(s, w, buffer->index[i]);
 	for (u32 row = 0; row < all->batch; row++) {
 		struct bn_product p = *all;
 
-		p.n = 0;
-		p.ahead = 0;
 		p.batch = 1;
 		p.x += row * p.x_stride;
 		p.y += row * p.y_stride;
-		for (u32 i = 0; i < n; i++) {
-			buffer->of_row[p.n] = all->index[i];
-			p.n += p.x[all->index[i]] != 0;
-		}
-		p.index = buffer->of_row;
-		if (p.n)
-			multiply_again(s, w, &p);
+		p.n = columns_that_matter(&p, 1, at, next, BN_PIECE_LINES, buffer->index);
+		p.index = buffer->index;
+		if (!p.n)
+			continue;
+		p.fetch = buffer->soon + fetched;
+		p.n_fetch = min2(ahead - fetched, bn_round_up(p.n, 8));
+		fetched += p.n_fetch;
+		multiply_again(s, w, &p);
 	}
 	buffer->weight_bytes += (u64)n * all->blocks * BN_BLOCK_BYTES;
+	return next;
 }
 
 /*
@@ -921,10 +963,7 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 			  enum bn_phase_kind kind, u32 from, u32 end, const s32 *start, bool sparse,
 			  u32 *cursor, struct bn_tile_buffer *buffer)
 {
-	/* Of several rows, each with what matters to it, or all with what matters to any */
-	const bool by_row = sparse && p->batch > 1 && s->scratch->sparse;
-	const bool together = sparse && p->batch > 1 && !s->scratch->sparse;
-	u32 piece = s->scratch->piece_lines[kind], at, next;
+	u32 piece = s->scratch->piece_lines[kind], at, next, n;
 
 	if (*cursor < p->batch) {
 		u32 row = *cursor;
@@ -935,29 +974,27 @@ static bool columns_piece(struct bn_step *s, const struct bn_matrix *w, struct b
 	}
 	at = from + *cursor - p->batch;
 	next = min2(at + piece, end);
-	if (sparse) {
-		if (by_row)
-			piece = min2(piece, s->scratch->sparse_lines);
-		/* Kernels for many rows take many at a time, and fetch as many meanwhile. */
-		p->ahead = together ? piece : BN_AHEAD_LINES;
-		p->n = columns_that_matter(p, at, end, piece, buffer->index, &next, &p->ahead);
-		p->index = buffer->index;
-		/* Few are left out: not worth to pick the inputs of the others. */
-		if (together && p->n > (next - at) / 8 * 7)
-			p->index = NULL;
-	} else if (columns_in_parts(s, p, end - from, piece)) {
-		list_parts(p, from, end, at - from, next - at, buffer->index);
+	if (sparse && p->batch > 1) {
+		next = columns_of_rows(s, w, p, at, end, buffer);
+	} else {
+		if (sparse) {
+			n = columns_that_matter(p, 1, at, end, piece + BN_AHEAD_LINES,
+						buffer->index);
+			p->n = min2(n, piece);
+			p->ahead = n - p->n;
+			p->index = buffer->index;
+			next = p->ahead ? p->index[p->n] : end;
+		} else if (columns_in_parts(s, p, end - from, piece)) {
+			list_parts(p, from, end, at - from, next - at, buffer->index);
+		} else {
+			p->n = next - at;
+			p->w += (size_t)at * w->line_bytes;
+			p->x += at;
+			p->ahead = end - next;
+		}
+		if (p->n)
+			multiply(s, w, p, buffer);
 	}
-	if (!p->index) {
-		p->n = next - at;
-		p->w += (size_t)at * w->line_bytes;
-		p->x += at;
-		p->ahead = end - next;
-	}
-	if (by_row)
-		columns_of_rows(s, w, p, &next, buffer);
-	else if (p->n)
-		multiply(s, w, p, buffer);
 	*cursor = p->batch + next - from;
 	return next < end;
 }

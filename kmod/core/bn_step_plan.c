@@ -33,13 +33,10 @@
 _Static_assert(2 * TILES_WANTED <= BN_MAX_ROWS, "rows for rotated queries");
 
 /*
- * Up to so many rows of activations, columns of ffn_down that matter to none of them are left out
- * where rows are not taken one by one. Of more rows nearly all columns matter to some: of 15 %
- * each, 73 % to some of 8 and 93 % to some of 16.
+ * Up to so many rows of activations, those of ffn_down are multiplied one by one, each with the
+ * columns that matter to it, whoever multiplies batches
  */
-#define ANY_ROWS	8
-
-_Static_assert(ANY_ROWS <= BN_SPARSE_ROWS, "two pieces fit the list of columns");
+#define BY_ROW		8
 
 #define SPARSE_PAIRS	1024	/* of a line and one of several rows: looked at in a piece */
 
@@ -320,6 +317,9 @@ static void plan_columns(struct bn_step *s, const struct bn_matrix *w)
 	struct bn_scratch *sc = s->scratch;
 
 	sc->piece_lines[BN_PHASE_DOWN] = piece_lines(s, w, w->line_bytes / BN_BLOCK_BYTES);
+	if (sc->sparse_columns && s->n_rows > 1)
+		sc->piece_lines[BN_PHASE_DOWN] = max2(min2(BN_SECTION_BYTES / w->line_bytes,
+							   BN_PIECE_LINES), 8);
 	wanted = min2(wanted, BN_MAX_ROWS / s->n_rows);
 	sc->down_cols = bn_round_up(tiles_of(w->cols, wanted), 8);
 	sc->tiles[BN_PHASE_DOWN] = tiles_of(w->cols, sc->down_cols);
@@ -429,7 +429,7 @@ static void plan_tiles(struct bn_step *s)
 	for (u32 kind = 0; kind < BN_PHASE_KINDS; kind++)
 		sc->tiles[kind] = s->n_rows;
 	sc->sparse = zeros && s->n_rows <= sparse_rows(s);
-	sc->sparse_columns = sc->sparse || (zeros && s->n_rows <= ANY_ROWS);
+	sc->sparse_columns = sc->sparse || (zeros && s->n_rows <= BY_ROW);
 
 	/* All layers have the same shapes: bn_model_parse() saw to it. */
 	plan_rows(s, BN_PHASE_QKV, &l->attn_q,

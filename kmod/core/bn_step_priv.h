@@ -88,8 +88,8 @@ struct bn_scratch {
 	u32 dirty_rows, dirty_slots;
 	/* of the step that is being computed */
 	bool linear;
-	bool sparse;			/* the feed-forward network reads what matters only ... */
-	bool sparse_columns;		/* ... ffn_down does, if only to some row */
+	bool sparse;			/* up is multiplied with a row's open channels only ... */
+	bool sparse_columns;		/* ... and ffn_down with a row's inputs that are not 0 */
 	u32 q_tiles, kv_tiles;		/* of BN_PHASE_QKV: q's, then k's, then v's */
 	u32 tiles[BN_PHASE_KINDS];
 	/*

@@ -172,6 +172,7 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 		.n = below(4) ? between(1, 60) : between(1, 600),
 		.batch = below(3) ? 1 : below(3) ? between(2, 9) : between(1, BN_MAX_ROWS),
 	};
+	const u8 **fetch;
 	u32 lines, width;
 	u32 *index;
 	bool good, turns = below(2);
@@ -195,12 +196,16 @@ static bool columns(const struct bn_ops *ref, const struct bn_ops *ops, u32 pack
 	p.index = index;
 	p.y_stride = width + below(7);
 	rnd_product(&p, lines, lines, below(3));
+	p.n_fetch = p.batch == 1 && below(2) ? below(2 * p.n) : 0;
+	fetch = rnd_list(&p, p.n_fetch + 1, lines, true);
+	p.fetch = fetch;
 	snprintf(what, what_bytes,
 		 "%u columns x %u outputs, batch %u, x_stride %zu, y_stride %zu%s", p.n, width,
 		 p.batch, p.x_stride, p.y_stride, index ? ", indexed" : "");
 	good = same_product(&p, ref->columns[packing], ops->columns[packing], width, what,
 			    what_bytes);
 	free(index);
+	free(fetch);
 	return good;
 }
 

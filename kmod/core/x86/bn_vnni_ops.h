@@ -342,16 +342,21 @@ BN_INLINE void end_places(s32 *y, const struct place_sums *sums, const u32 packi
 }
 
 /*
- * What to fetch with a block of a group of columns, the first of which is the @i'th: of columns
- * here and there, the same block of a group further on, and the first two blocks in advance, see
- * struct group; of parts, each a stream of its own, all blocks in advance; of whole columns that
- * follow each other, memory as it lies.
+ * What to fetch with a block of a group of columns, the first of which is the @i'th: what the
+ * caller said, @fetch; of columns here and there, the same block of a group further on, and the
+ * first two blocks in advance, see struct group; of parts, each a stream of its own, all blocks in
+ * advance; of whole columns that follow each other, memory as it lies.
  */
 BN_INLINE void prefetch_columns(const struct columns *c, const u8 *w, u32 i, u32 block,
-				const enum bn_order order)
+				const u8 *const *fetch, const enum bn_order order)
 {
 	const u32 ahead = order == BN_PARTED || block < 2 ? COLUMNS_AHEAD : COLUMNS_NEAR;
 
+	if (fetch) {
+		bn_for_each(j, COLUMNS_GROUP)
+			bn_prefetch_2nd(fetch[j] + block * BN_BLOCK_BYTES);
+		return;
+	}
 	if (order != BN_FOLLOWING) {
 		bn_for_each(j, COLUMNS_GROUP)
 			bn_prefetch(w + c->at[i + j + ahead] + block * BN_BLOCK_BYTES);
@@ -379,9 +384,12 @@ BN_INLINE void columns_1(const struct bn_product *p, struct columns_one *one, u3
 	for (u32 i = 0; i < n; i += COLUMNS_GROUP) {
 		const vec x = broadcast(c->in + i), z = broadcast(c->in + i + 4);
 		struct place_sums *sums = one->places;
+		const u8 *const *fetch = NULL;
 
+		if (order == BN_LISTED && i + COLUMNS_GROUP <= p->n_fetch)
+			fetch = p->fetch + i;
 		for (u32 block = first; block < end; block++) {
-			prefetch_columns(c, w, i, block, order);
+			prefetch_columns(c, w, i, block, fetch, order);
 			bn_for_each(v, vectors) {
 				const u8 *from = w + block * BN_BLOCK_BYTES + v * VEC_BYTES;
 
