@@ -48,6 +48,30 @@ BN_INLINE void load_lines(vec *packed, const u8 *const row[], size_t at)
 }
 
 /*
+ * What to fetch while lines [@r, @r + 16) of @n are multiplied: of the @ahead lines behind them,
+ * four of each quarter. Of four streams a CPU's own prefetcher sees more ahead than of one.
+ */
+BN_INLINE struct bn_rows streams_behind(const u8 *w, u32 r, u32 n, u32 ahead, u32 line_bytes)
+{
+	const size_t apart = (size_t)(ahead / 4) * line_bytes;
+	const u8 *first = w + (n + r / 4) * (size_t)line_bytes;
+
+	return (struct bn_rows){ first, first + apart, first + 2 * apart, first + 3 * apart };
+}
+
+BN_INLINE void fetch_streams(struct bn_rows *next)
+{
+	bn_prefetch_2nd(next->a);
+	bn_prefetch_2nd(next->b);
+	bn_prefetch_2nd(next->c);
+	bn_prefetch_2nd(next->d);
+	next->a += 64;
+	next->b += 64;
+	next->c += 64;
+	next->d += 64;
+}
+
+/*
  * A tile is multiplied when so many more have been made: it cannot be loaded before its bytes have
  * gone from the CPU's queue of stores to the cache, and whoever waits for that keeps instructions
  * behind him from retiring, and so their stores in the queue. With more of them codes would take up
@@ -104,32 +128,30 @@ struct lines_room {
 
 _Static_assert(sizeof(struct lines_room) <= BN_TMP_BYTES, "it fits tmp");
 
-#define LINES_AHEAD	(2 * TILE_ROWS)		/* to those that are fetched meanwhile */
-
 /*
  * Lines [r, r + 16) with all rows of activations. No lane overflows: 32960 products of 3 * 128 are
  * 1.3e7, and of columns at most as many.
  */
 BN_INLINE void lines_16(const struct bn_product *p, u32 r, const u32 packing, const u32 tiles)
 {
-	const u32 end = p->n + p->ahead, n = places(packing);
+	const u32 n = places(packing), ahead = p->list ? 0 : smaller(p->n, p->ahead);
 	struct lines_room *room = p->tmp;
-	const u8 *row[TILE_ROWS], *next;
+	const u8 *row[TILE_ROWS];
 	const s8 *x = p->x;
+	struct bn_rows next;
 
 	bn_for_each(i, TILE_ROWS)
 		row[i] = line(p, r + i, p->n);
-	next = p->list || r + LINES_AHEAD + TILE_ROWS > end ? row[0] :
-							     line(p, r + LINES_AHEAD, end);
+	next = ahead ? streams_behind(p->w, r, p->n, ahead, p->line_bytes) :
+		       (struct bn_rows){ row[0], row[4], row[8], row[12] };
 	zero_sums();
 	for (u32 block = 0; block < p->blocks; block++) {
 		vec packed[TILE_ROWS] BN_UNINIT;
 
 		load_lines(packed, row, block * BN_BLOCK_BYTES);
 		bn_for_each(k, n) {
-			if (k < 4)
-				bn_for_each(i, 4)
-					bn_prefetch_2nd(next + (4 * k + i) * 64);
+			if (k < TILE_ROWS / 4)
+				fetch_streams(&next);
 			bn_for_each(i, TILE_ROWS)
 				store(room->codes[k] + i, codes_of(packed + i, k, packing));
 			if (k >= DELAY || block) {
@@ -138,7 +160,6 @@ BN_INLINE void lines_16(const struct bn_product *p, u32 r, const u32 packing, co
 				x += 64;
 			}
 		}
-		next += TILE_ROWS * BN_BLOCK_BYTES;
 	}
 	bn_for_each(k, DELAY)
 		multiply_all(room->codes[due(k, n)], x + 64 * k, p->x_stride,
@@ -336,21 +357,21 @@ BN_INLINE void head_16(const struct bn_head *p, u32 r, const u32 tiles)
 	const u32 row_bytes = bn_high_bytes(p->n_pad), n = BN_PLANE_COLS / 64;
 	const size_t x_stride = p->x_stride / 2;
 	struct head_room *room = p->tmp;
-	const u8 *row[TILE_ROWS], *next;
+	const u8 *row[TILE_ROWS];
 	const s8 *x = p->x;
+	struct bn_rows next;
 
 	bn_for_each(i, TILE_ROWS)
 		row[i] = p->high + (size_t)smaller(r + i, p->n - 1) * row_bytes;
-	/* Also behind the last one, where the next piece is */
-	next = row[0] + LINES_AHEAD * row_bytes;
+	/* Behind them is the next piece. */
+	next = streams_behind(p->high, r, p->n, p->n, row_bytes);
 	zero_sums();
 	for (u32 at = 0; at < row_bytes; at += 192) {
 		bn_for_each(part, 3)
 			load_lines(room->bits[part], row, at + 64 * part);
 		bn_for_each(k, n) {
-			bn_for_each(i, 12)
-				bn_prefetch_2nd(next + i * 64);
-			next += 12 * 64;
+			bn_for_each(i, 3)
+				fetch_streams(&next);
 			bn_for_each(i, TILE_ROWS)
 				store(room->codes[k] + i,
 				      plane_codes(room->bits[k / 2][i], room->bits[2][i], k));
