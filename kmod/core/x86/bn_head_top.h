@@ -171,21 +171,22 @@ struct head_ahead {
 
 /*
  * What is fetched while row @row and those behind it are multiplied in @passes passes over all
- * slots: of one pass, memory as it lies; of several, which wait for the multipliers, the rows
- * behind these, where the next piece is; and where streams are liked, of each quarter of them.
+ * slots: where streams are liked, the rows behind these, where the next piece is, of each quarter
+ * of them; elsewhere, of several passes, which wait for the multipliers, the same as they lie; and
+ * of one pass, what comes next.
  */
 BN_INLINE struct head_ahead head_ahead(const struct bn_head *p, u32 row, u32 passes)
 {
 	const size_t row_bytes = bn_high_bytes(p->n_pad), bytes = p->n * row_bytes;
 	const u8 *at = p->high + row * row_bytes;
 
+	if (p->streams)
+		return (struct head_ahead){
+			p->high + bytes + row * row_bytes / 4, bytes / 4, 64, 0, passes
+		};
 	if (passes == 1)
 		return (struct head_ahead){ at + BN_STREAM_AHEAD, 64, 256, 0, passes };
-	if (!p->streams)
-		return (struct head_ahead){ at + bytes, 64, 256, 0, passes };
-	return (struct head_ahead){
-		p->high + bytes + row * row_bytes / 4, bytes / 4, 64, 0, passes
-	};
+	return (struct head_ahead){ at + bytes, 64, 256, 0, passes };
 }
 
 /* With each 256 elements of a pass over four rows: in all passes together, as much as is read */
