@@ -62,6 +62,7 @@
  *		may be fetched into the second-level cache meanwhile. linear(): BN_FETCH_LINES with
  *		each BN_PARTS lines; columns(): as many as there are, which then are taken to be in
  *		a cache
+ * @streams:	linear(): bn_likes_streams(), for what to prefetch of lines that follow
  * @x:		int8, row b at x + b * x_stride; linear(): 64-byte aligned
  * @x_stride:	in bytes; linear(): a multiple of 64
  * @x_sum:	x_sum[b] = sum of x[b][*]; not used by columns()
@@ -81,6 +82,7 @@ struct bn_product {
 	u32 ahead;
 	const u8 *const *fetch;
 	u32 n_fetch;
+	bool streams;
 	const s8 *x;
 	size_t x_stride;
 	const s32 *x_sum;

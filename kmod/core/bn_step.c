@@ -372,7 +372,7 @@ static struct bn_product product(struct bn_step *s, const struct bn_matrix *w, s
 	return (struct bn_product){
 		.y = y, .y_stride = y_stride, .w = w->data, .line_bytes = w->line_bytes,
 		.blocks = w->line_bytes / BN_BLOCK_BYTES, .x = sc->q8, .x_stride = sc->q8_stride,
-		.x_sum = sc->q_sum, .batch = s->n_rows, .tmp = tmp,
+		.x_sum = sc->q_sum, .batch = s->n_rows, .streams = s->streams, .tmp = tmp,
 	};
 }
 

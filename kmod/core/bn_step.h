@@ -73,7 +73,8 @@ struct bn_scratch;	/* layout private to bn_step.c */
  * @workers:	set by the caller: how many will probably take tiles; with the right number, each
  *		of them reads what follows on what it read before. 0 is as good as 1
  * @streams:	rows that one row of activations is multiplied with are read in BN_PARTS places at
- *		once; bn_step_init() takes what this CPU reads faster, the caller may change it
+ *		once, and of several rows what comes next is fetched so; bn_step_init() takes what
+ *		this CPU reads faster, the caller may change it
  * @samplers:	one per head slot: the caller fills params, recent, position, force of used slots
  *		after bn_step_begin() and before the first tile; results are there after the last
  *		phase

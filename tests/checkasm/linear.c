@@ -142,6 +142,7 @@ static bool linear(const struct bn_ops *ref, const struct bn_ops *ops, u32 packi
 	p.n_fetch = p.batch == 1 ? below(2 * p.n) : 0;
 	fetch = rnd_list(&p, p.n_fetch + 1, lines, true);
 	p.fetch = fetch;
+	p.streams = below(2);
 	parts = p.batch == 1 && !list && p.n >= BN_PARTS && below(2);
 	if (parts) {
 		p.n -= p.n % BN_PARTS;

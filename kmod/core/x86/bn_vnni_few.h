@@ -44,13 +44,34 @@ BN_INLINE void add_few(vec *sum, const vec *codes, const s8 *x, size_t x_stride,
 }
 
 /*
+ * What to fetch first for the @g'th of @group lines from the @r'th on. With @streams, the lines
+ * behind the call's are, in as many parts: several streams are read faster than one
+ */
+BN_INLINE const u8 *few_ahead(const struct bn_product *p, u32 r, u32 g, bool streams,
+			      const u32 group)
+{
+	if (streams)
+		return p->w + (p->n + g * (p->n / group) + r / group) * (size_t)p->line_bytes;
+	return ahead_of(p, r, g, p->list);
+}
+
+BN_INLINE void few_fetch(const u8 *next, bool streams)
+{
+	if (streams)
+		bn_prefetch_2nd(next);
+	else
+		bn_prefetch(next);
+}
+
+/*
  * Rows [@b, @b + @rows) of activations with @group lines at a time: codes are made in registers and
  * multiplied as they lie. That transposes nothing, but lanes have to be added up for each line.
  */
 BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 group)
 {
 	const size_t bytes = (size_t)p->blocks * BN_BLOCK_BYTES;
-	const size_t step = ahead_step(group, p->list);
+	const bool streams = p->streams && !p->list && p->ahead >= p->n;
+	const size_t step = ahead_step(group, p->list || streams);
 
 	for (u32 r = 0; r < p->n; r += group) {
 		vec sum[FEW_GROUP * FEW_ROWS] BN_UNINIT;
@@ -59,13 +80,13 @@ BN_INLINE void few(const struct bn_product *p, u32 b, const u32 rows, const u32 
 
 		bn_for_each(g, group) {
 			w[g] = line(p, r + g, p->n);
-			next[g] = ahead_of(p, r, g, p->list);
+			next[g] = few_ahead(p, r, g, streams, group);
 		}
 		bn_for_each(i, group * rows)
 			sum[i] = (vec){ 0 };
 		for (size_t at = 0; at < bytes; at += BN_BLOCK_BYTES) {
 			bn_for_each(g, group)
-				bn_prefetch(next[g] + at * step);
+				few_fetch(next[g] + at * step, streams);
 			bn_for_each(part, BN_BLOCK_BYTES / VEC_BYTES) {
 				vec packed[4] BN_UNINIT, codes[4] BN_UNINIT;
 
