@@ -863,22 +863,25 @@ static u32 count_bytes(u64 uppermost_bits)
 }
 
 /*
- * Columns from @at on that fit a piece, with each row they matter to; at least some. Returns the
- * number to go on with; *n of them matter to any row.
+ * Columns from @at on that fit a piece, of at most @most that matter, with each row they matter to;
+ * at least one. Returns the number to go on with; *n of them matter to any row.
  */
 static u32 columns_in_time(const struct bn_step *s, const struct bn_product *p, u32 at, u32 end,
 			   u32 most, u32 *n)
 {
-	u32 products = 0, c = at - at % 8;
+	/* Eight together, or one by one where so many might be too much. */
+	const u32 step = most < 8 || s->scratch->sparse_products < 8 * p->batch ? 1 : 8;
+	u32 products = 0, c = at - at % step;
 
 	*n = 0;
 	end = min2(end, c + BN_PIECE_LINES);
-	for (; c < end; c += 8) {
-		u32 n_products = 0, n_any;
+	for (; c < end; c += step) {
+		u32 from = c < at ? at : c, n_products = 0, n_any;
 		u64 any = 0;
 
 		for (u32 b = 0; b < p->batch; b++) {
-			u64 inputs = not_zero(eight_inputs(p->x + b * p->x_stride, c, at, end));
+			u64 inputs = not_zero(eight_inputs(p->x + b * p->x_stride, c - c % 8, from,
+							   min2(end, c + step)));
 
 			n_products += count_bytes(inputs);
 			any |= inputs;
