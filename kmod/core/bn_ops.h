@@ -60,8 +60,8 @@
  *		call will ask for: may be prefetched
  * @fetch:	batch 1: addresses of @n_fetch further lines, of any matrix, that are wanted soon:
  *		may be fetched into the second-level cache meanwhile. linear(): BN_FETCH_LINES with
- *		each BN_PARTS lines; columns(): as many as there are, which then are taken to be in
- *		a cache
+ *		each BN_PARTS lines; columns(): eight with each eight lines, which then are taken to
+ *		be in a cache
  * @streams:	linear(): bn_likes_streams(), for what to prefetch of lines that follow
  * @x:		int8, row b at x + b * x_stride; linear(): 64-byte aligned
  * @x_stride:	in bytes; linear(): a multiple of 64

@@ -913,6 +913,9 @@ static u32 columns_of_rows(struct bn_step *s, const struct bn_matrix *w,
 				    BN_PIECE_LINES, buffer->index);
 	for (u32 i = 0; i < ahead; i++)
 		buffer->soon[i] = line_at(s, w, buffer->index[i]);
+	/* A product fetches eight together. */
+	for (; ahead % 8; ahead++)
+		buffer->soon[ahead] = buffer->soon[ahead - 1];
 	for (u32 row = 0; row < all->batch; row++) {
 		struct bn_product p = *all;
 

@@ -132,7 +132,7 @@ struct bn_head_slot {
 	u32 found, wanted, prefix;
 };
 
-/* Numbers of lines for one piece of a product, and of those to prefetch behind them */
+/* Numbers of lines for one piece of a product, a multiple of 8, and to prefetch behind them */
 #define BN_PIECE_LINES	256
 #define BN_AHEAD_LINES	48
 

@@ -71,7 +71,7 @@ static void count_steps(int cpu, unsigned int *here, unsigned int *elsewhere)
 	*here = *elsewhere = 0;
 	if (!f)
 		return;
-	/* "run_policy-123  [001] ...: bitnet_step: ..." */
+	/* "<...>-123  [001] ...: bitnet_step: ..." */
 	snprintf(me, sizeof(me), "-%d ", (int)syscall(SYS_gettid));
 	while (fgets(line, sizeof(line), f)) {
 		char *bracket = strchr(line, '[');

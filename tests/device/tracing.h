@@ -25,7 +25,7 @@ static inline void t_trace_put(const char *path, const char *text)
 /*
  * Records all events of the module; @kb: of each CPU's buffer. Called, as t_trace_reset() is, while
  * no worker computes: emulated CPUs do not always see in time that a tracepoint's code has changed,
- * and die of it. Recording may stop and go on at any time.
+ * and die of it (see tests/vm/init). Recording may stop and go on at any time.
  */
 static inline void t_trace_start(const char *kb)
 {
@@ -34,8 +34,6 @@ static inline void t_trace_start(const char *kb)
 	/* One order for all CPUs */
 	t_trace_put(T_TRACING "trace_clock", "counter");
 	t_trace_put(T_TRACING "buffer_size_kb", kb);
-	/* Names of tasks come from the scheduler's tracepoints, and that always computes. */
-	t_trace_put(T_TRACING "options/record-cmd", "0");
 	t_trace_put(T_TRACING "events/bitnet/enable", "1");
 	t_trace_put(T_TRACING "tracing_on", "1");
 }
@@ -56,7 +54,6 @@ static inline void t_trace_go_on(void)
 static inline void t_trace_reset(void)
 {
 	t_trace_put(T_TRACING "events/bitnet/enable", "0");
-	t_trace_put(T_TRACING "options/record-cmd", "1");
 	t_trace_put(T_TRACING "trace", "");
 	t_trace_put(T_TRACING "trace_clock", "local");
 	t_trace_put(T_TRACING "buffer_size_kb", "1408");

@@ -47,16 +47,15 @@ BN_INLINE void load_lines(vec *packed, const u8 *const row[], size_t at)
 	}
 }
 
-/*
- * What to fetch while lines [@r, @r + 16) of @n are multiplied: of the @ahead lines behind them,
- * four of each quarter. Of four streams a CPU's own prefetcher sees more ahead than of one.
- */
-BN_INLINE struct bn_rows streams_behind(const u8 *w, u32 r, u32 n, u32 ahead, u32 line_bytes)
+/* What to fetch while lines [@r, @r + 16) of @n are multiplied: four streams of what is behind */
+BN_INLINE struct bn_rows streams_behind(const u8 *w, u32 line_bytes, u32 n, u32 ahead, u32 r)
 {
-	const size_t apart = (size_t)(ahead / 4) * line_bytes;
-	const u8 *first = w + (n + r / 4) * (size_t)line_bytes;
-
-	return (struct bn_rows){ first, first + apart, first + 2 * apart, first + 3 * apart };
+	return (struct bn_rows){
+		bn_stream_behind(w, line_bytes, n, ahead, r, 0, 4),
+		bn_stream_behind(w, line_bytes, n, ahead, r, 1, 4),
+		bn_stream_behind(w, line_bytes, n, ahead, r, 2, 4),
+		bn_stream_behind(w, line_bytes, n, ahead, r, 3, 4),
+	};
 }
 
 BN_INLINE void fetch_streams(struct bn_rows *next)
@@ -142,7 +141,7 @@ BN_INLINE void lines_16(const struct bn_product *p, u32 r, const u32 packing, co
 
 	bn_for_each(i, TILE_ROWS)
 		row[i] = line(p, r + i, p->n);
-	next = ahead ? streams_behind(p->w, r, p->n, ahead, p->line_bytes) :
+	next = ahead ? streams_behind(p->w, p->line_bytes, p->n, ahead, r) :
 		       (struct bn_rows){ row[0], row[4], row[8], row[12] };
 	zero_sums();
 	for (u32 block = 0; block < p->blocks; block++) {
@@ -364,7 +363,7 @@ BN_INLINE void head_16(const struct bn_head *p, u32 r, const u32 tiles)
 	bn_for_each(i, TILE_ROWS)
 		row[i] = p->high + (size_t)smaller(r + i, p->n - 1) * row_bytes;
 	/* Behind them is the next piece. */
-	next = streams_behind(p->high, r, p->n, p->n, row_bytes);
+	next = streams_behind(p->high, row_bytes, p->n, p->n, r);
 	zero_sums();
 	for (u32 at = 0; at < row_bytes; at += 192) {
 		bn_for_each(part, 3)

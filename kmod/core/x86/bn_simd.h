@@ -64,6 +64,19 @@ BN_INLINE size_t bn_prefetch_bytes(u32 row_bytes)
 /* Of parts, each a stream of its own: how far ahead in it. Sapphire Rapids likes 2 to 3 KiB. */
 #define BN_PART_AHEAD	3072
 
+/*
+ * bn_stream_behind() - where the @k'th of @streams starts that are fetched with line @r of @n, from
+ * @w on, and those that are multiplied together with it
+ *
+ * The @ahead lines behind the @n make as many streams, which a CPU's own prefetcher sees more ahead
+ * of than of one; a stream goes on with every @streams lines that are multiplied.
+ */
+BN_INLINE const u8 *bn_stream_behind(const u8 *w, u32 line_bytes, u32 n, u32 ahead, u32 r,
+				     const u32 k, const u32 streams)
+{
+	return w + (n + k * (ahead / streams) + r / streams) * (size_t)line_bytes;
+}
+
 /* How the lines of a product are found: one behind the other, by its list, or in its parts */
 enum bn_order { BN_FOLLOWING, BN_LISTED, BN_PARTED };
 

@@ -43,16 +43,12 @@ BN_INLINE void add_few(vec *sum, const vec *codes, const s8 *x, size_t x_stride,
 	}
 }
 
-/*
- * What to fetch first for the @g'th of @group lines from the @r'th on. With @streams, the lines
- * behind the call's are, in as many parts: several streams are read faster than one
- */
+/* What to fetch first for the @g'th of @group lines from the @r'th on; with @streams, of as many */
 BN_INLINE const u8 *few_ahead(const struct bn_product *p, u32 r, u32 g, bool streams,
 			      const u32 group)
 {
-	if (streams)
-		return p->w + (p->n + g * (p->n / group) + r / group) * (size_t)p->line_bytes;
-	return ahead_of(p, r, g, p->list);
+	return streams ? bn_stream_behind(p->w, p->line_bytes, p->n, p->n, r, g, group) :
+			 ahead_of(p, r, g, p->list);
 }
 
 BN_INLINE void few_fetch(const u8 *next, bool streams)
