@@ -152,8 +152,12 @@ struct bn_head_error {
  * @s:		f32, head h at s + h * s_stride: the scores, out of one and into the other
  * @s_stride:	in elements, a multiple of BN_LANES, as n rounded up to one at least
  * @p:		weigh(): f32 [heads][BN_ATTN_CHUNK] of the caller, contents of no meaning; 64-byte
- *		aligned like @s
- * @kv:		f16 [n][head_pad]: keys or values
+ *		aligned like @s. Where @s_stride is BN_ATTN_CHUNK it may be @s
+ * @kv:		f16 [n][head_pad]: keys or values. Not used if there is @wide
+ * @wide:	what widen_keys() or widen_values() made of them, or NULL
+ * @rows:	1; with @wide, of so many rows of activations all of this: @q, @acc and @ml of row
+ *		r are r times their strides further, and @s and @p lie one behind the other
+ * @q_stride, @acc_stride, @ml_stride: in elements
  * @next:	those that the next call will ask for: may be prefetched. NULL: nothing
  * @head_pad:	a multiple of BN_LANES
  * @heads:	>= 1
@@ -167,6 +171,9 @@ struct bn_attention {
 	size_t s_stride;
 	float *p;
 	const u16 *kv, *next;
+	const float *wide;
+	size_t q_stride, acc_stride, ml_stride;
+	u32 rows;
 	u32 head_pad;
 	u32 heads;
 	u32 n;
@@ -259,6 +266,18 @@ struct bn_ops {
 	 * @cos, @sin:	half elements each
 	 */
 	void (*rope)(float *x, const float *cos, const float *sin, u32 half);
+
+	/**
+	 * @widen_keys: keys as f32 in the order in which scores() likes them, for many queries
+	 * @widen_values: values, for weigh()
+	 * @to:		out, BN_ATTN_CHUNK * @head_pad elements, 64-byte aligned; the variant's own
+	 *		form of [n][head_pad]
+	 * @n:		1 .. BN_ATTN_CHUNK, and at least that of the calls to come
+	 *
+	 * Results are those that f16 gives, bit by bit.
+	 */
+	void (*widen_keys)(float *to, const u16 *keys, u32 n, u32 head_pad);
+	void (*widen_values)(float *to, const u16 *values, u32 n, u32 head_pad);
 
 	/**
 	 * @scores: s[h][t] = dot(q[h], k[t]), a lane reduction over head_pad elements

@@ -247,22 +247,37 @@ static void rope(float *x, const float *cos, const float *sin, u32 half)
 	}
 }
 
-static float dot_f16(const float *a, const u16 *b, u32 n)
+static void widen(float *to, const u16 *kv, u32 n, u32 head_pad)
+{
+	for (u32 i = 0; i < n * head_pad; i++)
+		to[i] = bn_f16_to_f32(kv[i]);
+}
+
+/* Element @i of a position's key or value */
+static float element(const struct bn_attention *p, u32 t, u32 i)
+{
+	size_t at = (size_t)t * p->head_pad + i;
+
+	return p->wide ? p->wide[at] : bn_f16_to_f32(p->kv[at]);
+}
+
+static float score(const struct bn_attention *p, const float *q, u32 t)
 {
 	float lane[BN_LANES];
 
 	lanes_fill(lane, 0.0f);
-	for (u32 i = 0; i < n; i++)
-		lane[i % BN_LANES] = lane[i % BN_LANES] + a[i] * bn_f16_to_f32(b[i]);
+	for (u32 i = 0; i < p->head_pad; i++)
+		lane[i % BN_LANES] = lane[i % BN_LANES] + q[i] * element(p, t, i);
 	return one_nan(lanes_sum(lane));
 }
 
 static void scores(const struct bn_attention *p)
 {
-	for (u32 h = 0; h < p->heads; h++)
-		for (u32 t = 0; t < p->n; t++)
-			p->s[h * p->s_stride + t] = dot_f16(p->q + h * p->head_pad,
-							    p->kv + t * p->head_pad, p->head_pad);
+	for (u32 r = 0; r < p->rows; r++)
+		for (u32 h = 0; h < p->heads; h++)
+			for (u32 t = 0; t < p->n; t++)
+				p->s[(r * p->heads + h) * p->s_stride + t] =
+					score(p, p->q + r * p->q_stride + h * p->head_pad, t);
 }
 
 /* Scores of one head to weights; updates maximum and sum. Returns the factor of what is older. */
@@ -286,20 +301,28 @@ static float softmax_step(float *w, float *ml, const float *s, u32 n)
 	return factor;
 }
 
+static void weigh_head(const struct bn_attention *p, u32 r, u32 h)
+{
+	float *acc = p->acc + r * p->acc_stride + h * p->head_pad;
+	float *ml = p->ml + r * p->ml_stride + 2 * h;
+	float *s = p->s + (r * p->heads + h) * p->s_stride;
+	float *w = p->p + (r * p->heads + h) * BN_ATTN_CHUNK;
+	float factor = softmax_step(w, ml, s, p->n);
+
+	for (u32 i = 0; i < p->head_pad; i++) {
+		float sum = acc[i] * factor;
+
+		for (u32 t = 0; t < p->n; t++)
+			sum = sum + w[t] * element(p, t, i);
+		acc[i] = one_nan(sum);
+	}
+}
+
 static void weigh(const struct bn_attention *p)
 {
-	for (u32 h = 0; h < p->heads; h++) {
-		float *acc = p->acc + h * p->head_pad, *w = p->p + h * BN_ATTN_CHUNK;
-		float factor = softmax_step(w, p->ml + 2 * h, p->s + h * p->s_stride, p->n);
-
-		for (u32 i = 0; i < p->head_pad; i++) {
-			float sum = acc[i] * factor;
-
-			for (u32 t = 0; t < p->n; t++)
-				sum = sum + w[t] * bn_f16_to_f32(p->kv[t * p->head_pad + i]);
-			acc[i] = one_nan(sum);
-		}
-	}
+	for (u32 r = 0; r < p->rows; r++)
+		for (u32 h = 0; h < p->heads; h++)
+			weigh_head(p, r, h);
 }
 
 static void head_full(const struct bn_head *p)
@@ -486,6 +509,8 @@ const struct bn_ops bn_ops_ref = {
 	.embed = embed,
 	.f32_to_f16 = f32_to_f16,
 	.rope = rope,
+	.widen_keys = widen,
+	.widen_values = widen,
 	.scores = scores,
 	.weigh = weigh,
 	.head_full = head_full,

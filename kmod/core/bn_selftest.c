@@ -320,7 +320,7 @@ static bool rope(struct test *t, u32 round)
 	return same(got, want, bytes);
 }
 
-/* at most 4 KiB of queries, 16 KiB of keys and values and as much of results */
+/* at most 4 KiB of queries, 10 KiB of keys and values, twice 20 as f32, and 16 of results */
 static bool attention(struct test *t, u32 round)
 {
 	u32 head_pad = BN_LANES * (1 + round % 5), heads = 1 + round % 7;
@@ -333,13 +333,18 @@ static bool attention(struct test *t, u32 round)
 		.q = take_floats(t, heads * head_pad), .s_stride = s_stride,
 		.p = take(t, heads * BN_ATTN_CHUNK * sizeof(float)),
 		.kv = take_f16s(t, n * head_pad), .next = round % 3 ? (const u16 *)t->free : NULL,
-		.head_pad = head_pad, .heads = heads, .n = n,
+		.rows = 1, .head_pad = head_pad, .heads = heads, .n = n,
 	};
+	float *wide = take(t, BN_ATTN_CHUNK * head_pad * sizeof(*wide));
 	struct bn_attention ref = p;
 
 	ref.s = take_output(t, s_bytes);
 	p.s = take_output(t, s_bytes);
 	t->ref->scores(&ref);
+	if (round % 2 == 0) {
+		t->ops->widen_keys(wide, p.kv, n, head_pad);
+		p.wide = wide;
+	}
 	t->ops->scores(&p);
 	for (u32 h = 0; h < heads; h++)
 		if (memcmp(p.s + h * s_stride, ref.s + h * s_stride, n * sizeof(float)))
@@ -357,6 +362,8 @@ static bool attention(struct test *t, u32 round)
 	memcpy(p.ml, ml, ml_bytes);
 	p.s = ref.s;
 	t->ref->weigh(&ref);
+	if (p.wide)
+		t->ops->widen_values(wide, p.kv, n, head_pad);
 	t->ops->weigh(&p);
 	return same(p.acc, ref.acc, acc_bytes) && same(p.ml, ref.ml, ml_bytes);
 }

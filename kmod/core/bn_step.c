@@ -199,7 +199,7 @@ static bool rope_scores(struct bn_step *s, u32 layer, u32 tile, u32 *cursor)
 		   (size_t)kv_head * group * m->head_pad;
 	struct bn_attention p = {
 		.q = q, .s_stride = (size_t)sc->score_tiles * sc->score_positions,
-		.head_pad = m->head_pad, .heads = group,
+		.rows = 1, .head_pad = m->head_pad, .heads = group,
 	};
 
 	if (begin >= end)
@@ -253,41 +253,77 @@ static void attention_end(struct bn_step *s, u32 row, u32 head, u32 heads)
 	}
 }
 
-/* Some query heads of one row with the chunk from position @at on. @p: how many, what is next */
-static void attend(struct bn_step *s, struct bn_attention *p, u32 row, u32 head, const u16 *keys,
-		   const u16 *values, u32 at)
+/*
+ * struct chunk - some positions of a key/value head
+ * @keys, @values: of all from position @at on
+ * @wide_keys, @wide_values: what has been made of them for many queries, or NULL
+ */
+struct chunk {
+	u32 at;
+	const u16 *keys, *values;
+	float *wide_keys, *wide_values;
+};
+
+/* Behind the scores of rows that take a chunk together */
+static float *wide_room(const struct bn_scratch *sc, struct bn_tile_buffer *buffer)
+{
+	return (float *)buffer->tmp + BN_ATTN_ROWS * sc->attn_heads * BN_ATTN_CHUNK;
+}
+
+/* Make them f32 in @room, so far as rows at positions up to @last see them. */
+static void widen(const struct bn_step *s, struct chunk *c, u32 last, float *room)
+{
+	const u32 head_pad = s->model->head_pad, n = min2(last + 1 - c->at, BN_ATTN_CHUNK);
+
+	c->wide_keys = room;
+	c->wide_values = room + BN_ATTN_CHUNK * head_pad;
+	s->ops->widen_keys(c->wide_keys, c->keys, n, head_pad);
+	s->ops->widen_values(c->wide_values, c->values, n, head_pad);
+}
+
+/* Some query heads of rows from @row on with a chunk. @p: how many, what is next */
+static void attend(struct bn_step *s, struct bn_attention *p, u32 row, u32 head,
+		   const struct chunk *c)
 {
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
-	u32 left = s->rows[row].pos + 1 - at;
-	const u16 *next = p->next;
 
-	p->n = min2(left, BN_ATTN_CHUNK);
 	p->acc = row_of(sc->att, row, sc->att_stride) + (size_t)head * m->head_pad;
+	p->acc_stride = sc->att_stride;
 	p->ml = row_of(sc->ml, row, sc->ml_stride) + 2 * head;
-	if (at == 0) {
-		memset(p->acc, 0, sizeof(float) * p->heads * m->head_pad);
+	p->ml_stride = sc->ml_stride;
+	for (u32 r = 0; c->at == 0 && r < p->rows; r++) {
+		memset(p->acc + r * p->acc_stride, 0, sizeof(float) * p->heads * m->head_pad);
 		for (u32 h = 0; h < p->heads; h++) {
-			p->ml[2 * h] = -__builtin_inff();
-			p->ml[2 * h + 1] = 0;
+			p->ml[r * p->ml_stride + 2 * h] = -__builtin_inff();
+			p->ml[r * p->ml_stride + 2 * h + 1] = 0;
 		}
 	}
 	if (!sc->score_positions) {
-		p->q = head_of(s, row, head);
-		p->kv = keys;
-		p->next = values;
-		s->ops->scores(p);
+		struct bn_attention with_keys = *p;
+
+		with_keys.q = head_of(s, row, head);
+		with_keys.q_stride = sc->qkv_stride;
+		with_keys.kv = c->keys;
+		with_keys.wide = c->wide_keys;
+		if (!c->wide_keys)
+			with_keys.next = c->values;
+		else if (p->next)
+			with_keys.next = c->keys + BN_ATTN_CHUNK * m->head_pad;
+		s->ops->scores(&with_keys);
 	}
-	p->kv = values;
-	p->next = next;
+	p->kv = c->values;
+	p->wide = c->wide_values;
 	s->ops->weigh(p);
-	if (left <= BN_ATTN_CHUNK)
-		attention_end(s, row, head, p->heads);
+	for (u32 r = row; r < row + p->rows; r++)
+		if (s->rows[r].pos < c->at + BN_ATTN_CHUNK)
+			attention_end(s, r, head, p->heads);
 }
 
 /*
  * Pieces go through the chunks, within a chunk through the rows that see it, and for each through
- * the query heads.
+ * the query heads. With many of those, a piece first makes a chunk f32, and rows that see all of it
+ * take it together.
  */
 static bool attention(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 		      struct bn_tile_buffer *buffer)
@@ -295,36 +331,52 @@ static bool attention(struct bn_step *s, u32 layer, u32 tile, u32 *cursor,
 	const struct bn_model *m = s->model;
 	struct bn_scratch *sc = s->scratch;
 	u32 kv_head = tile % m->n_kv_heads, nr = tile / m->n_kv_heads;
-	u32 first = sc->group_row[nr], rows = sc->group_row[nr + 1] - first;
+	u32 first = sc->group_row[nr], end = sc->group_row[nr + 1], rows = end - first;
 	u32 group = m->n_heads / m->n_kv_heads;
 	u32 calls = (group + sc->attn_heads - 1) / sc->attn_heads;	/* for a row and chunk */
-	u32 last = s->rows[first + rows - 1].pos / BN_ATTN_CHUNK, done = 0;
+	u32 last_pos = s->rows[end - 1].pos, last = last_pos / BN_ATTN_CHUNK, done = 0;
+	bool wide = sc->attn_widen && rows * group >= BN_WIDE_QUERIES;
 	const struct bn_kv *kv = s->rows[first].kv;
+	struct chunk c = { .at = ~0U };
+	u32 n;
 
-	for (; done < sc->attn_calls && *cursor < (last + 1) * rows * calls; ++*cursor) {
-		u32 chunk = *cursor / (rows * calls), at = chunk * BN_ATTN_CHUNK;
-		u32 row = first + *cursor / calls % rows;
+	for (; done < sc->attn_calls && *cursor < (last + 1) * rows * calls; *cursor += n) {
+		u32 at = *cursor / (rows * calls) * BN_ATTN_CHUNK;
+		u32 row = first + *cursor / calls % rows, pos = s->rows[row].pos;
 		u32 from = *cursor % calls * sc->attn_heads, head = kv_head * group + from;
-		const u16 *keys = keys_at(m, kv, layer, kv_head, at);
-		const u16 *values = values_at(m, kv, layer, kv_head, at);
 		struct bn_attention p = {
 			.s = (float *)buffer->tmp, .s_stride = BN_ATTN_CHUNK,
 			.head_pad = m->head_pad, .heads = min2(sc->attn_heads, group - from),
+			.n = min2(pos + 1 - at, BN_ATTN_CHUNK),
 		};
 
-		if (s->rows[row].pos < at)
+		n = 1;
+		if (pos < at)
 			continue;
-		p.p = p.s + p.heads * BN_ATTN_CHUNK;
-		if (sc->score_positions) {
+		if (c.at != at) {
+			c.at = at;
+			c.keys = keys_at(m, kv, layer, kv_head, at);
+			c.values = values_at(m, kv, layer, kv_head, at);
+			if (wide) {
+				widen(s, &c, last_pos, wide_room(sc, buffer));
+				done += sc->attn_widen;
+			}
+		}
+		p.p = p.s;
+		if (wide && p.n == BN_ATTN_CHUNK) {
+			n = done < sc->attn_calls ? min2(end - row, sc->attn_calls - done) : 1;
+		} else if (sc->score_positions) {
+			p.p = p.s + p.heads * BN_ATTN_CHUNK;
 			p.s = scores_of(s, row, head) + at;
 			p.s_stride = (size_t)sc->score_tiles * sc->score_positions;
 		}
+		p.rows = n;
 		/* The last call with a chunk is the one that the next chunk follows. */
-		if (chunk < last && row == first + rows - 1 && from + p.heads == group)
-			p.next = (sc->score_positions ? values : keys) +
+		if (at / BN_ATTN_CHUNK < last && row + n == end && from + p.heads == group)
+			p.next = (sc->score_positions || wide ? c.values : c.keys) +
 				 BN_ATTN_CHUNK * m->head_pad;
-		attend(s, &p, row, head, keys, values, at);
-		done++;
+		attend(s, &p, row, head, &c);
+		done += wide || sc->score_positions ? n : 2;
 	}
 	return *cursor < (last + 1) * rows * calls;
 }

@@ -377,6 +377,24 @@ static void plan_scores(struct bn_step *s, u32 calls)
 	sc->dirty_rows = max2(sc->dirty_rows, s->n_rows * tiles);
 }
 
+/* Making keys and values of a chunk f32 takes as long as three or four queries with it save. */
+#define WIDEN_QUERIES		4
+#define WIDE_CALLS		6	/* a piece has to have, or that takes too much of it */
+
+/* Do pieces make a chunk f32, if there are queries enough? */
+static void plan_wide(struct bn_step *s)
+{
+	struct bn_scratch *sc = s->scratch;
+	u32 floats = BN_ATTN_CHUNK * (BN_ATTN_ROWS * sc->attn_heads + 2 * s->model->head_pad);
+	u32 calls = tiles_of(WIDEN_QUERIES, sc->attn_heads);
+
+	sc->attn_widen = 0;
+	if (!sc->score_positions && sc->attn_heads >= s->model->n_heads / s->model->n_kv_heads &&
+	    floats * sizeof(float) <= BN_TMP_BYTES &&
+	    sc->attn_calls >= calls + WIDE_CALLS)
+		sc->attn_widen = calls;
+}
+
 static void plan_attention(struct bn_step *s)
 {
 	const struct bn_model *m = s->model;
@@ -387,10 +405,9 @@ static void plan_attention(struct bn_step *s)
 
 	plan_scores(s, calls);
 	sc->attn_heads = max2(min2(min2(calls, group), BN_ATTN_HEADS), 1);
-	sc->attn_calls = max2(calls / sc->attn_heads, 1);
+	sc->attn_calls = max2(2 * calls / sc->attn_heads, 2);
 	sc->rope_heads = s->n_rows * m->n_kv_heads < TILES_WANTED ? 1 : m->n_kv_heads;
-	if (sc->score_positions)
-		sc->attn_calls *= 2;	/* each has either keys or values */
+	plan_wide(s);
 	plan_groups(s, sc->score_positions ? 1 : BN_ATTN_ROWS);
 	sc->tiles[BN_PHASE_ROPE] = s->n_rows * tiles_of(m->n_kv_heads, sc->rope_heads) *
 				   max2(sc->score_tiles, 1);

@@ -111,7 +111,8 @@ struct bn_scratch {
 	u32 score_positions;		/* with scores: their positions; else 0 */
 	u32 score_tiles;		/* such tiles of a row and key/value head */
 	u32 attn_heads;			/* query heads of one call */
-	u32 attn_calls;			/* calls of a piece */
+	u32 attn_calls;			/* calls of a piece, with keys or values only, or f32 ... */
+	u32 attn_widen;			/* ... and as how many it counts to make a chunk f32 */
 	u32 n_groups;			/* of rows that a tile of the attention takes together */
 	u8 group_row[BN_MAX_ROWS + 1];	/* the first row of each, and behind the last */
 };
@@ -141,6 +142,9 @@ struct bn_head_slot {
 
 /* Rows of one session whose attention a tile computes together: keys and values are read once */
 #define BN_ATTN_ROWS	8
+
+/* With so many queries for each key and value, it pays to make these f32 before */
+#define BN_WIDE_QUERIES	16
 
 /*
  * Channels of the FFN whose gates are computed before rows of up are fetched for them: so many

@@ -300,7 +300,8 @@ static double head_streamed(const struct bn_ops *ops, bool full, u32 slots)
 /* ---- float operations ----------------------------------------------------------------------- */
 
 enum float_op {
-	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, EMBED, TO_F16, ROPE, SCORES, WEIGH, HEAD_QUANTIZE,
+	QUANTIZE, RMSNORM, DEQUANT, RELU2, SILU, EMBED, TO_F16, ROPE, SCORES, WEIGH, WIDEN_KEYS,
+	WIDEN_VALUES, WIDE_SCORES, WIDE_WEIGH, HEAD_QUANTIZE,
 	HEAD_LOWER, HEAD_PICK, HEAD_DROP, MAX, EXP, FLOAT_OPS
 };
 
@@ -318,6 +319,10 @@ static const struct {
 	[ROPE] = { "rope 128", 128 * 12 },
 	[SCORES] = { "scores 4 x 128, 64 positions", 64 * 128 * 2 },
 	[WEIGH] = { "weigh 4 x 128, 64 positions", 64 * 128 * 2 },
+	[WIDEN_KEYS] = { "widen_keys 128, 64 positions", 64 * 128 * 6 },
+	[WIDEN_VALUES] = { "widen_values 128, 64 positions", 64 * 128 * 6 },
+	[WIDE_SCORES] = { "scores 4 x 128, wide", 64 * 128 * 4 },
+	[WIDE_WEIGH] = { "weigh 4 x 128, wide", 64 * 128 * 4 },
 	[HEAD_QUANTIZE] = { "head_quantize 2560", 2560 * 6 },
 	[HEAD_LOWER] = { "head_lower 1024", 1024 * 12 },
 	[HEAD_PICK] = { "head_pick 1024, none", 1024 * 12 },
@@ -331,7 +336,7 @@ static volatile float sink;
 static void run_float_op(const struct bn_ops *ops, enum float_op op)
 {
 	struct bn_attention attention = {
-		.s_stride = 64, .head_pad = 128, .heads = 4, .n = 64,
+		.s_stride = 64, .rows = 1, .head_pad = 128, .heads = 4, .n = 64,
 	};
 	static float ml[8], zeros[64], ones[64] = { 1, 1, 1, 1, 1, 1, 1, 1 };
 	const struct bn_head_error error = { floats_b, floats_b, 1.0f, 1.0f };
@@ -363,17 +368,28 @@ static void run_float_op(const struct bn_ops *ops, enum float_op op)
 		/* a quarter turn each: magnitudes stay */
 		ops->rope(floats_a, zeros, ones, 64);
 		break;
+	case WIDEN_KEYS:
+		ops->widen_keys((float *)tmp, (const u16 *)weights, 64, 128);
+		break;
+	case WIDEN_VALUES:
+		ops->widen_values((float *)tmp, (const u16 *)weights, 64, 128);
+		break;
 	case SCORES:
 	case WEIGH:
+	case WIDE_SCORES:
+	case WIDE_WEIGH:
 		memset(ml, 0, sizeof(ml));
-		attention.kv = (const u16 *)weights;
+		if (op == SCORES || op == WEIGH)
+			attention.kv = (const u16 *)weights;
+		else
+			attention.wide = floats_b;
 		attention.q = attention.s = floats_a;
-		if (op == SCORES)
-			attention.s = floats_b;
+		if (op == SCORES || op == WIDE_SCORES)
+			attention.s = floats_y;
 		attention.p = (float *)tmp;
 		attention.acc = floats_y;
 		attention.ml = ml;
-		(op == SCORES ? ops->scores : ops->weigh)(&attention);
+		(op == SCORES || op == WIDE_SCORES ? ops->scores : ops->weigh)(&attention);
 		break;
 	case HEAD_QUANTIZE:
 		ops->head_quantize(tmp, floats_y, &norms, floats_a, 2560);

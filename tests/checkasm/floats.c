@@ -6,7 +6,7 @@
 
 #include "checkasm.h"
 
-enum { A, B, C, D, GOT, WANT, GOT2, WANT2 };
+enum { A, B, C, D, E, F, GOT, WANT, GOT2, WANT2 };
 
 #define FLOAT_ALIGN	4	/* what "any alignment" means for f32 */
 
@@ -124,36 +124,81 @@ static bool rope(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 static struct bn_attention rnd_attention(void)
 {
 	struct bn_attention p = {
+		.rows = below(2) ? 1 : between(2, 8),
 		.head_pad = BN_LANES * between(1, BN_MAX_HEAD_DIM / BN_LANES),
 		.heads = between(1, 9),
 		.n = below(3) ? between(1, BN_ATTN_CHUNK) : BN_ATTN_CHUNK,
 	};
 
+	p.q_stride = p.heads * p.head_pad + below(3);
+	p.acc_stride = p.heads * p.head_pad + below(3);
+	p.ml_stride = p.heads * 2 + below(3);
 	p.s_stride = bn_round_up(p.n, BN_LANES) + BN_LANES * below(3);
 	p.next = below(2) ? (const u16 *)64 : NULL;
 	return p;
+}
+
+/* Row @r alone */
+static struct bn_attention row_alone(const struct bn_attention *p, u32 r)
+{
+	struct bn_attention row = *p;
+
+	row.rows = 1;
+	row.q += r * p->q_stride;
+	row.acc += r * p->acc_stride;
+	row.ml += r * p->ml_stride;
+	row.s += r * p->heads * p->s_stride;
+	row.p += r * p->heads * BN_ATTN_CHUNK;
+	return row;
+}
+
+/* Several rows, and some of one, get the @n keys or values there are as f32, in slot @slot. */
+static void widen_some(struct bn_attention *p,
+		       void (*widen)(float *to, const u16 *kv, u32 n, u32 head_pad), u32 n,
+		       unsigned int slot)
+{
+	float *wide = buffer(slot, BN_ATTN_CHUNK * p->head_pad * sizeof(*wide), 64);
+
+	if (p->rows == 1 && below(2))
+		return;
+	widen(wide, p->kv, n, p->head_pad);
+	p->wide = wide;
+	p->kv = NULL;
+}
+
+static void describe(const struct bn_attention *p, u32 n, char *what, size_t what_bytes)
+{
+	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u of %u, rows %u%s", p->head_pad,
+		 p->heads, p->n, n, p->rows, p->wide ? ", wide" : "");
 }
 
 static bool scores(const struct bn_ops *ref, const struct bn_ops *ops, char *what,
 		   size_t what_bytes)
 {
 	struct bn_attention p = rnd_attention(), want;
-	u32 s_elems = (p.heads - 1) * p.s_stride + bn_round_up(p.n, BN_LANES);
-	u16 *k = buffer(B, p.n * p.head_pad * sizeof(*k), 2);
+	u32 s_elems = (p.rows * p.heads - 1) * p.s_stride + bn_round_up(p.n, BN_LANES);
+	u32 n = between(p.n, BN_ATTN_CHUNK);
+	u16 *k = buffer(B, n * p.head_pad * sizeof(*k), 2);
 
-	rnd_f16s(k, p.n * p.head_pad);
+	rnd_f16s(k, n * p.head_pad);
 	p.kv = k;
-	p.q = floats(A, p.heads * p.head_pad, 64);
+	p.q = floats(A, p.rows * p.q_stride, 64);
 	want = p;
 	p.s = floats(GOT, s_elems, 64);
 	want.s = floats(WANT, s_elems, 64);
-	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u", p.head_pad, p.heads, p.n);
-	ref->scores(&want);
+	for (u32 r = 0; r < want.rows; r++) {
+		struct bn_attention row = row_alone(&want, r);
+
+		widen_some(&row, ref->widen_keys, n, D);
+		ref->scores(&row);
+	}
+	widen_some(&p, ops->widen_keys, n, C);
+	describe(&p, n, what, what_bytes);
 	ops->scores(&p);
-	for (u32 h = 0; h < p.heads; h++)
+	for (u32 h = 0; h < p.rows * p.heads; h++)
 		if (!compare(p.s + h * p.s_stride, want.s + h * p.s_stride, p.n, what, what_bytes))
 			return false;
-	return true;
+	return buffer_intact(C) && buffer_intact(D);
 }
 
 /* two chunks one after the other, so that the second meets a maximum and a sum */
@@ -161,40 +206,49 @@ static bool weigh(const struct bn_ops *ref, const struct bn_ops *ops, char *what
 		  size_t what_bytes)
 {
 	struct bn_attention p = rnd_attention(), want;
-	u32 acc_elems = p.heads * p.head_pad, v_elems = p.n * p.head_pad;
-	float *ml_got = buffer(GOT2, p.heads * 2 * sizeof(float), 4);
-	float *ml_want = buffer(WANT2, p.heads * 2 * sizeof(float), 4);
+	u32 n = between(p.n, BN_ATTN_CHUNK), chunks = between(1, 2);
+	u32 acc_elems = p.rows * p.acc_stride, ml_elems = p.rows * p.ml_stride;
+	u32 s_elems = p.rows * p.heads * p.s_stride, v_elems = n * p.head_pad;
+	float *ml_got = buffer(GOT2, ml_elems * sizeof(float), 4);
+	float *ml_want = buffer(WANT2, ml_elems * sizeof(float), 4);
 	u16 *v = buffer(C, v_elems * sizeof(*v), 2);
 	float *acc = floats(D, acc_elems, 64);
-	u32 chunks = between(1, 2);
+	bool in_place = below(2);
 
-	p.kv = v;
-	p.p = buffer(A, p.heads * BN_ATTN_CHUNK * sizeof(float), 64);
-	rnd_floats(ml_want, 2 * p.heads);
+	if (in_place)
+		s_elems = p.rows * p.heads * (p.s_stride = BN_ATTN_CHUNK);
+	rnd_floats(ml_want, ml_elems);
 	if (below(2)) {
 		memset(acc, 0, acc_elems * sizeof(*acc));
-		for (u32 h = 0; h < p.heads; h++) {
-			ml_want[2 * h] = -__builtin_inff();
-			ml_want[2 * h + 1] = 0.0f;
-		}
+		for (u32 i = 0; i < ml_elems; i++)
+			ml_want[i] = i % p.ml_stride % 2 ? 0.0f : -__builtin_inff();
 	}
-	memcpy(ml_got, ml_want, p.heads * 2 * sizeof(float));
+	memcpy(ml_got, ml_want, ml_elems * sizeof(float));
 	want = p;
 	want.acc = copy(WANT, acc, acc_elems, 64);
 	want.ml = ml_want;
 	p.acc = copy(GOT, acc, acc_elems, 64);
 	p.ml = ml_got;
-	snprintf(what, what_bytes, "head_pad %u, heads %u, n %u, chunks %u", p.head_pad, p.heads,
-		 p.n, chunks);
 	for (u32 i = 0; i < chunks; i++) {
 		rnd_f16s(v, v_elems);
-		p.s = floats(B, p.heads * p.s_stride, 64);
-		want.s = p.s;
-		ref->weigh(&want);
+		p.kv = want.kv = v;
+		p.wide = NULL;
+		want.s = floats(B, s_elems, 64);
+		want.p = buffer(A, p.rows * p.heads * BN_ATTN_CHUNK * sizeof(float), 64);
+		for (u32 r = 0; r < want.rows; r++) {
+			struct bn_attention row = row_alone(&want, r);
+
+			widen_some(&row, ref->widen_values, n, F);
+			ref->weigh(&row);
+		}
+		p.s = want.s;
+		p.p = in_place ? p.s : want.p;
+		widen_some(&p, ops->widen_values, n, E);
 		ops->weigh(&p);
 	}
-	return buffer_intact(GOT2) && buffer_intact(A) &&
-		same_bits(ml_got, ml_want, 2 * p.heads, 4, what, what_bytes) &&
+	describe(&p, n, what, what_bytes);
+	return buffer_intact(GOT2) && buffer_intact(A) && buffer_intact(B) && buffer_intact(E) &&
+		same_bits(ml_got, ml_want, ml_elems, 4, what, what_bytes) &&
 		compare(p.acc, want.acc, acc_elems, what, what_bytes);
 }
 

@@ -297,7 +297,7 @@ static void reference_attention(const struct bn_ops *ref)
 	for (u32 i = 0; i < CHUNKS; at += chunk[i++]) {
 		struct bn_attention p = {
 			.q = q[0], .acc = acc[0], .ml = ml[0], .s = s[0], .s_stride = 64,
-			.p = weights[0], .kv = k[at], .head_pad = DIM, .heads = HEADS, .n = chunk[i],
+			.p = weights[0], .kv = k[at], .rows = 1, .head_pad = DIM, .heads = HEADS, .n = chunk[i],
 		};
 
 		ref->scores(&p);

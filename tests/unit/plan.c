@@ -19,6 +19,8 @@
 /* Multiply-adds of int8 that an element of f32, or a product of the head or attention is like */
 #define F32		8
 #define ATTN		4
+#define WIDE_ATTN	2
+#define WIDEN		8
 #define HEAD		2
 
 static struct bn_ops rated;	/* speeds of the variant whose turn it is */
@@ -79,7 +81,13 @@ static void rope(float *x, const float *cos, const float *sin, u32 half)
 
 static void attend(const struct bn_attention *p)
 {
-	take((double)ATTN * p->heads * p->n * p->head_pad);
+	take((double)(p->wide ? WIDE_ATTN : ATTN) * p->rows * p->heads * p->n *
+	     p->head_pad);
+}
+
+static void widen(float *to, const u16 *kv, u32 n, u32 head_pad)
+{
+	take((double)WIDEN * n * head_pad);
 }
 
 static void head_full(const struct bn_head *p)
@@ -148,7 +156,8 @@ static struct bn_ops counting(const struct bn_ops *variant)
 		.batch_macs_per_us = variant->batch_macs_per_us,
 		.linear = { product, product }, .columns = { product, product },
 		.quantize = quantize, .rmsnorm = rmsnorm, .dequant = dequant, .glu = glu,
-		.embed = embed, .f32_to_f16 = f32_to_f16, .rope = rope, .scores = attend,
+		.embed = embed, .f32_to_f16 = f32_to_f16, .rope = rope,
+		.widen_keys = widen, .widen_values = widen, .scores = attend,
 		.weigh = attend, .head_full = head_full, .head_top = head_top,
 		.head_quantize = head_quantize, .head_lower = head_lower, .head_pick = head_pick,
 		.head_drop = head_drop, .max_value = max_value, .sum_exp = sum_exp, .clear = clear,

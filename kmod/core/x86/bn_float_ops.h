@@ -280,6 +280,122 @@ BN_INLINE void score_block(const struct bn_attention *p, u32 head, u32 t, const 
 		memcpy(s + h * p->s_stride, out + h * keys, keys * sizeof(*s));
 }
 
+/*
+ * Wide keys lie by sixteen positions: of those, element BN_LANES * i + j is vector i of row j of
+ * head_pad elements. So scores of sixteen positions are the lanes of one vector: sums of lanes j
+ * are taken from row j, and no element moves from lane to lane.
+ */
+FLOAT_OP(void, widen_keys)(float *to, const u16 *keys, u32 n, u32 head_pad)
+{
+	const u16 *row[BN_LANES];
+
+	for (u32 t = 0; t < n; t += BN_LANES) {
+		for (u32 r = 0; r < BN_LANES; r++)
+			row[r] = keys + (t + r < n ? t + r : n - 1) * head_pad;
+		for (u32 i = 0; i < head_pad; i += BN_LANES)
+			lanes_transpose_f16(to + t * head_pad + i, head_pad, row, i);
+	}
+}
+
+FLOAT_OP(void, widen_values)(float *to, const u16 *values, u32 n, u32 head_pad)
+{
+	for (u32 i = 0; i < n * head_pad; i += BN_LANES)
+		lanes_store(to + i, lanes_load_f16(values + i));
+}
+
+/* The sums of lanes @j and @j + 8, and both together: the first step of the tree */
+BN_INLINE void wide_8(struct lanes *sum, const float *keys, const float *q, u32 head_pad, u32 j,
+		      const u32 heads)
+{
+	struct lanes a[LANES_HEADS] BN_UNINIT, b[LANES_HEADS] BN_UNINIT;
+
+	bn_for_each(h, heads)
+		a[h] = b[h] = lanes_set(0.0f);
+	for (u32 i = 0; i < head_pad; i += BN_LANES) {
+		const struct lanes key_a = lanes_load(keys + j * head_pad + i);
+		const struct lanes key_b = lanes_load(keys + (j + 8) * head_pad + i);
+
+		bn_for_each(h, heads) {
+			const float *x = q + h * head_pad + i + j;
+
+			a[h] = lanes_add(a[h], lanes_mul(lanes_set(x[0]), key_a));
+			b[h] = lanes_add(b[h], lanes_mul(lanes_set(x[8]), key_b));
+		}
+	}
+	bn_for_each(h, heads)
+		sum[h] = lanes_add(a[h], b[h]);
+}
+
+/* The tree's next steps: what step @by makes of lanes @j and @j + @by */
+#define WIDE_STEP(by, half)								\
+BN_INLINE void wide_##half(struct lanes *sum, const float *keys, const float *q,	\
+			   u32 head_pad, u32 j, const u32 heads)			\
+{											\
+	struct lanes other[LANES_HEADS] BN_UNINIT;					\
+											\
+	wide_##by(sum, keys, q, head_pad, j, heads);					\
+	wide_##by(other, keys, q, head_pad, j + half, heads);				\
+	bn_for_each(h, heads)								\
+		sum[h] = lanes_add(sum[h], other[h]);					\
+}
+
+WIDE_STEP(8, 4)
+WIDE_STEP(4, 2)
+WIDE_STEP(2, 1)
+
+/* Scores with the sixteen keys from @t on */
+BN_INLINE void score_wide(const struct bn_attention *p, u32 head, u32 t, const u32 heads)
+{
+	float *s = p->s + head * p->s_stride + t;
+	struct lanes sum[LANES_HEADS] BN_UNINIT;
+
+	wide_1(sum, p->wide + t * p->head_pad, p->q + (size_t)head * p->head_pad, p->head_pad, 0,
+	       heads);
+	bn_for_each(h, heads)
+		lanes_store(s + h * p->s_stride, lanes_one_nan(sum[h]));
+}
+
+BN_NOINLINE void score_wide_most(const struct bn_attention *p, u32 head, u32 t)
+{
+	score_wide(p, head, t, LANES_HEADS);
+}
+
+BN_NOINLINE void score_wide_one(const struct bn_attention *p, u32 head, u32 t)
+{
+	score_wide(p, head, t, 1);
+}
+
+/* Row @r of several */
+BN_INLINE struct bn_attention attn_of_row(const struct bn_attention *p, u32 r)
+{
+	struct bn_attention row = *p;
+
+	row.q += r * p->q_stride;
+	row.acc += r * p->acc_stride;
+	row.ml += r * p->ml_stride;
+	row.s += r * p->heads * p->s_stride;
+	row.p += r * p->heads * BN_ATTN_CHUNK;
+	return row;
+}
+
+/* Sixteen keys, with all rows; the next ones. So keys stay in the first-level cache. */
+static void scores_wide(const struct bn_attention *p)
+{
+	for (u32 t = 0; t < p->n; t += BN_LANES) {
+		for (u32 i = 0; p->next && i < BN_LANES * p->head_pad; i += ATTN_LINE)
+			bn_prefetch_2nd(p->next + t * p->head_pad + i);
+		for (u32 r = 0; r < p->rows; r++) {
+			const struct bn_attention row = attn_of_row(p, r);
+			u32 head = 0;
+
+			for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
+				score_wide_most(&row, head, t);
+			for (; head < p->heads; head++)
+				score_wide_one(&row, head, t);
+		}
+	}
+}
+
 BN_INLINE void score_heads(const struct bn_attention *p, u32 head, const u32 heads)
 {
 	for (u32 t = 0; t < p->n; t += LANES_SUMS / heads)
@@ -306,6 +422,10 @@ FLOAT_OP(void, scores)(const struct bn_attention *p)
 {
 	u32 head = 0;
 
+	if (p->wide) {
+		scores_wide(p);
+		return;
+	}
 	for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
 		score_most(p, head);
 	for (; LANES_HEADS > 2 && head + 2 <= p->heads; head += 2)
@@ -349,29 +469,30 @@ BN_INLINE void softmax_step(const struct bn_attention *p, u32 head, float *facto
 }
 
 /*
- * acc += weight * value of positions [t, t + n), for @vectors vectors from dimension @d on; for the
- * first ones acc = acc * factor before that
+ * acc += weight * value of positions [t, t + n), for @vectors vectors from dimension @d on; with
+ * @factor, acc = acc * factor before that
  */
 BN_INLINE void weigh_block(const struct bn_attention *p, u32 head, u32 d, u32 t, u32 n,
-			   const float *factor, const u32 vectors, const u32 heads)
+			   const float *factor, const u32 vectors, const u32 heads, const bool wide)
 {
 	const float *w = p->p + head * BN_ATTN_CHUNK + t;
 	float *acc = p->acc + (size_t)head * p->head_pad + d;
-	const u16 *v = p->kv + (size_t)t * p->head_pad + d;
-	const u16 *ahead = head ? NULL : attn_row(p, t + WEIGH_POSITIONS);
+	const u16 *ahead = head || wide ? NULL : attn_row(p, t + WEIGH_POSITIONS);
+	size_t at = (size_t)t * p->head_pad + d;
 	struct lanes sum[LANES_HEADS * LANES_DIMS];
 
 	bn_for_each(i, heads * vectors) {
 		sum[i] = lanes_load(acc + i / vectors * p->head_pad + i % vectors * BN_LANES);
-		if (!t)
+		if (factor)
 			sum[i] = lanes_mul(sum[i], lanes_set(factor[i / vectors]));
 	}
-	for (u32 i = 0; i < n; i++, v += p->head_pad) {
+	for (u32 i = 0; i < n; i++, at += p->head_pad) {
 		if (ahead)
 			for (u32 j = 0; j < vectors * BN_LANES; j += ATTN_LINE)
 				bn_prefetch(ahead + i * p->head_pad + d + j);
 		bn_for_each(j, vectors) {
-			struct lanes value = lanes_load_f16(v + j * BN_LANES);
+			struct lanes value = wide ? lanes_load(p->wide + at + j * BN_LANES) :
+						    lanes_load_f16(p->kv + at + j * BN_LANES);
 
 			bn_for_each(h, heads) {
 				struct lanes weight = lanes_set(w[h * BN_ATTN_CHUNK + i]);
@@ -385,26 +506,36 @@ BN_INLINE void weigh_block(const struct bn_attention *p, u32 head, u32 d, u32 t,
 		lanes_store(acc + i / vectors * p->head_pad + i % vectors * BN_LANES, sum[i]);
 }
 
+/* Positions from @t on, all dimensions */
+BN_INLINE void weigh_some(const struct bn_attention *p, u32 head, u32 t, const float *factor,
+			  const u32 heads, const bool wide)
+{
+	u32 n = p->n - t < WEIGH_POSITIONS ? p->n - t : WEIGH_POSITIONS, d = 0;
+
+	for (; d + LANES_DIMS * BN_LANES <= p->head_pad; d += LANES_DIMS * BN_LANES)
+		weigh_block(p, head, d, t, n, factor, LANES_DIMS, heads, wide);
+	for (; d < p->head_pad; d += BN_LANES)
+		weigh_block(p, head, d, t, n, factor, 1, heads, wide);
+}
+
+BN_INLINE void weigh_end(float *acc, u32 n)
+{
+	for (u32 i = 0; i < n; i += BN_LANES)
+		lanes_store(acc + i, lanes_one_nan(lanes_load(acc + i)));
+}
+
 /*
  * All dimensions of some positions, then the next ones, so that values are read in the order in
  * which they lie: what reads ahead of us in the CPU follows one stream, and not leaps.
  */
 BN_INLINE void weigh_heads(const struct bn_attention *p, u32 head, const u32 heads)
 {
-	float *acc = p->acc + (size_t)head * p->head_pad;
 	float factor[BN_LANES] = { 0 };
 
 	softmax_step(p, head, factor, heads);
-	for (u32 t = 0; t < p->n; t += WEIGH_POSITIONS) {
-		u32 n = p->n - t < WEIGH_POSITIONS ? p->n - t : WEIGH_POSITIONS, d = 0;
-
-		for (; d + LANES_DIMS * BN_LANES <= p->head_pad; d += LANES_DIMS * BN_LANES)
-			weigh_block(p, head, d, t, n, factor, LANES_DIMS, heads);
-		for (; d < p->head_pad; d += BN_LANES)
-			weigh_block(p, head, d, t, n, factor, 1, heads);
-	}
-	for (u32 i = 0; i < heads * p->head_pad; i += BN_LANES)
-		lanes_store(acc + i, lanes_one_nan(lanes_load(acc + i)));
+	for (u32 t = 0; t < p->n; t += WEIGH_POSITIONS)
+		weigh_some(p, head, t, t ? NULL : factor, heads, false);
+	weigh_end(p->acc + (size_t)head * p->head_pad, heads * p->head_pad);
 }
 
 BN_NOINLINE void weigh_most(const struct bn_attention *p, u32 head)
@@ -422,10 +553,75 @@ BN_NOINLINE void weigh_one(const struct bn_attention *p, u32 head)
 	weigh_heads(p, head, 1);
 }
 
+/* What weigh_heads() does before the first values */
+BN_INLINE void soften(const struct bn_attention *p, u32 head, const u32 heads)
+{
+	float *acc = p->acc + (size_t)head * p->head_pad;
+	float factor[BN_LANES] = { 0 };
+
+	softmax_step(p, head, factor, heads);
+	for (u32 h = 0; h < heads; h++, acc += p->head_pad)
+		for (u32 d = 0; d < p->head_pad; d += BN_LANES)
+			lanes_store(acc + d, lanes_mul(lanes_load(acc + d), lanes_set(factor[h])));
+}
+
+BN_NOINLINE void soften_most(const struct bn_attention *p, u32 head)
+{
+	soften(p, head, LANES_HEADS);
+}
+
+BN_NOINLINE void soften_one(const struct bn_attention *p, u32 head)
+{
+	soften(p, head, 1);
+}
+
+BN_NOINLINE void weigh_wide_most(const struct bn_attention *p, u32 head, u32 t)
+{
+	weigh_some(p, head, t, NULL, LANES_HEADS, true);
+}
+
+BN_NOINLINE void weigh_wide_one(const struct bn_attention *p, u32 head, u32 t)
+{
+	weigh_some(p, head, t, NULL, 1, true);
+}
+
+/* As scores_wide() */
+static void weigh_wide(const struct bn_attention *p)
+{
+	for (u32 r = 0; r < p->rows; r++) {
+		const struct bn_attention row = attn_of_row(p, r);
+		u32 head = 0;
+
+		for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
+			soften_most(&row, head);
+		for (; head < p->heads; head++)
+			soften_one(&row, head);
+	}
+	for (u32 t = 0; t < p->n; t += WEIGH_POSITIONS) {
+		for (u32 i = 0; p->next && i < WEIGH_POSITIONS * p->head_pad; i += ATTN_LINE)
+			bn_prefetch_2nd(p->next + t * p->head_pad + i);
+		for (u32 r = 0; r < p->rows; r++) {
+			const struct bn_attention row = attn_of_row(p, r);
+			u32 head = 0;
+
+			for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
+				weigh_wide_most(&row, head, t);
+			for (; head < p->heads; head++)
+				weigh_wide_one(&row, head, t);
+		}
+	}
+	for (u32 r = 0; r < p->rows; r++)
+		weigh_end(p->acc + r * p->acc_stride, p->heads * p->head_pad);
+}
+
 FLOAT_OP(void, weigh)(const struct bn_attention *p)
 {
 	u32 head = 0;
 
+	if (p->wide) {
+		weigh_wide(p);
+		return;
+	}
 	for (; head + LANES_HEADS <= p->heads; head += LANES_HEADS)
 		weigh_most(p, head);
 	for (; LANES_HEADS > 2 && head + 2 <= p->heads; head += 2)

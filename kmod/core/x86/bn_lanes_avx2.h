@@ -90,6 +90,40 @@ BN_INLINE struct lanes_part part_load_f16(const u16 *p)
 	return (struct lanes_part){ _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)) };
 }
 
+/* As in bn_lanes_avx512.h, by squares of eight */
+BN_INLINE void lanes_transpose_f16(float *to, size_t stride, const u16 *const *row, u32 at)
+{
+	__m256 half[8];
+
+	bn_for_each(square, 4) {
+		const u16 *const *first = row + square / 2 * 8;
+		const u32 from = at + square % 2 * 8;
+		float *square_to = to + square % 2 * 8 * stride + square / 2 * 8;
+
+		bn_for_each(g, 2) {
+			__m256 r0 = part_load_f16(first[4 * g] + from).v;
+			__m256 r1 = part_load_f16(first[4 * g + 1] + from).v;
+			__m256 r2 = part_load_f16(first[4 * g + 2] + from).v;
+			__m256 r3 = part_load_f16(first[4 * g + 3] + from).v;
+			__m256 low_01 = _mm256_unpacklo_ps(r0, r1);
+			__m256 high_01 = _mm256_unpackhi_ps(r0, r1);
+			__m256 low_23 = _mm256_unpacklo_ps(r2, r3);
+			__m256 high_23 = _mm256_unpackhi_ps(r2, r3);
+
+			half[4 * g] = _mm256_shuffle_ps(low_01, low_23, 0x44);
+			half[4 * g + 1] = _mm256_shuffle_ps(low_01, low_23, 0xee);
+			half[4 * g + 2] = _mm256_shuffle_ps(high_01, high_23, 0x44);
+			half[4 * g + 3] = _mm256_shuffle_ps(high_01, high_23, 0xee);
+		}
+		bn_for_each(k, 4) {
+			_mm256_storeu_ps(square_to + k * stride,
+					 _mm256_permute2f128_ps(half[k], half[4 + k], 0x20));
+			_mm256_storeu_ps(square_to + (4 + k) * stride,
+					 _mm256_permute2f128_ps(half[k], half[4 + k], 0x31));
+		}
+	}
+}
+
 /* sum + p[0 ..] * b */
 BN_INLINE struct lanes_part part_add_product(struct lanes_part sum, const float *p,
 					     struct lanes_part b)

@@ -66,6 +66,36 @@ BN_INLINE struct lanes lanes_load_f16(const u16 *p)
 	return (struct lanes){ _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p)) };
 }
 
+/* Elements [@at, @at + 16) of sixteen rows: those of one element to a vector, @stride apart */
+BN_INLINE void lanes_transpose_f16(float *to, size_t stride, const u16 *const *row, u32 at)
+{
+	__m512 quarter[16], a, b;
+
+	bn_for_each(g, 4) {	/* of four rows: element 4 * i + k in quarter i of number k */
+		__m512 r0 = lanes_load_f16(row[4 * g] + at).v;
+		__m512 r1 = lanes_load_f16(row[4 * g + 1] + at).v;
+		__m512 r2 = lanes_load_f16(row[4 * g + 2] + at).v;
+		__m512 r3 = lanes_load_f16(row[4 * g + 3] + at).v;
+		__m512 low_01 = _mm512_unpacklo_ps(r0, r1), high_01 = _mm512_unpackhi_ps(r0, r1);
+		__m512 low_23 = _mm512_unpacklo_ps(r2, r3), high_23 = _mm512_unpackhi_ps(r2, r3);
+
+		quarter[4 * g] = _mm512_shuffle_ps(low_01, low_23, 0x44);
+		quarter[4 * g + 1] = _mm512_shuffle_ps(low_01, low_23, 0xee);
+		quarter[4 * g + 2] = _mm512_shuffle_ps(high_01, high_23, 0x44);
+		quarter[4 * g + 3] = _mm512_shuffle_ps(high_01, high_23, 0xee);
+	}
+	bn_for_each(k, 4) {
+		a = _mm512_shuffle_f32x4(quarter[k], quarter[4 + k], 0x88);
+		b = _mm512_shuffle_f32x4(quarter[8 + k], quarter[12 + k], 0x88);
+		_mm512_storeu_ps(to + k * stride, _mm512_shuffle_f32x4(a, b, 0x88));
+		_mm512_storeu_ps(to + (8 + k) * stride, _mm512_shuffle_f32x4(a, b, 0xdd));
+		a = _mm512_shuffle_f32x4(quarter[k], quarter[4 + k], 0xdd);
+		b = _mm512_shuffle_f32x4(quarter[8 + k], quarter[12 + k], 0xdd);
+		_mm512_storeu_ps(to + (4 + k) * stride, _mm512_shuffle_f32x4(a, b, 0x88));
+		_mm512_storeu_ps(to + (12 + k) * stride, _mm512_shuffle_f32x4(a, b, 0xdd));
+	}
+}
+
 BN_INLINE struct lanes_part part_zero(void)
 {
 	return (struct lanes_part){ _mm512_setzero_ps() };

@@ -29,6 +29,8 @@ void bn_glu_##isa(float *y, const float *g, const float *u, u32 n, u32 activatio
 void bn_embed_##isa(float *y, const u8 *high, const u8 *low, float scale, u32 n);		\
 void bn_f32_to_f16_##isa(u16 *y, const float *x, u32 n);					\
 void bn_rope_##isa(float *x, const float *cos, const float *sin, u32 half);			\
+void bn_widen_keys_##isa(float *to, const u16 *keys, u32 n, u32 head_pad);			\
+void bn_widen_values_##isa(float *to, const u16 *values, u32 n, u32 head_pad);			\
 void bn_scores_##isa(const struct bn_attention *p);						\
 void bn_weigh_##isa(const struct bn_attention *p);						\
 void bn_head_full_##isa(const struct bn_head *p);						\
@@ -49,6 +51,8 @@ float bn_sum_exp_##isa(const float *x, u32 n, float max)
 	.embed = bn_embed_##isa,								\
 	.f32_to_f16 = bn_f32_to_f16_##isa,							\
 	.rope = bn_rope_##isa,									\
+	.widen_keys = bn_widen_keys_##isa,							\
+	.widen_values = bn_widen_values_##isa,							\
 	.scores = bn_scores_##isa,								\
 	.weigh = bn_weigh_##isa,								\
 	.head_full = bn_head_full_##isa,							\
